@@ -1,0 +1,35 @@
+package dispatch
+
+import (
+	"context"
+	"time"
+
+	"tidings/event"
+)
+
+// Due is what the queue hands out at one asking.
+type Due struct {
+	Deliveries []event.Delivery // fresh ones first, each kind in the order of taking in
+	Next       time.Time        // when the next retry that was not handed out is due; zero when none waits for its time
+	Failing    int              // deliveries failing singly at this sink
+	More       bool             // fresh ones remain beyond those handed out
+}
+
+// Queue is what a worker needs of the store. What is handed out is in flight, in memory only, until it is settled or
+// released; nothing in flight is handed out twice.
+type Queue interface {
+	// Next hands out at most fresh deliveries that were never attempted and at most retries ones whose time has come.
+	Next(sink string, fresh, retries int) (Due, error)
+	// Probe hands out one delivery to try a sink that is down with: a fresh one, else the failing one attempted longest ago, due or not. None: false.
+	Probe(sink string) (event.Delivery, bool, error)
+	// Settle makes the verdicts durable, together with what others settle at that moment. On an error nothing of it may be
+	// assumed; all that the sink had in flight has been released.
+	Settle(ctx context.Context, settled []event.Settlement) error
+	// Release takes deliveries back unsettled, due at once.
+	Release(sink string, seqs ...uint64)
+	// State and SetState keep the sink's health over a restart.
+	State(sink string) (event.SinkState, error)
+	SetState(ctx context.Context, sink string, state event.SinkState) error
+	// Wake is signalled when the sink may have got something to do: a commit, a dead letter sent again, another state.
+	Wake(sink string) <-chan struct{}
+}

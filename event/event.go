@@ -1,0 +1,60 @@
+// Package event holds the words that all rooms share: what an event is, what a sink is owed, what an attempt said, and what
+// the rooms tell each other about it. It imports the standard library only and does nothing by itself.
+package event
+
+import "time"
+
+// Event is one thing that happened, as a source listed it.
+type Event struct {
+	Source   string    // name of the configured source
+	ID       string    // the vendor's id as text, or "sha256_" and the hash of the content where the API has none
+	Type     string    // the vendor's type; empty where the API has none
+	Time     time.Time // when it happened by the vendor's word; zero where the API does not say
+	Received time.Time // when it was taken in; set by the store
+	Data     []byte    // the raw body, byte for byte as listed; never changed, never re-marshalled
+
+	// Broken, when not empty, says why this item of the list can't be an event (it is not a JSON object, say). The store
+	// remembers such an item like any other, keeps its bytes aside and gives it to no sink.
+	Broken string
+}
+
+// Page is one response of an event list, in the order in which the API listed it.
+type Page struct {
+	Events []Event
+	Next   string    // the cursor that asks for the page after this one; empty when there is none
+	More   bool      // whether the API says that there are more pages
+	Date   time.Time // the server's clock (the response's Date); zero where it did not say
+	Hashed int       // how many events carry a content hash for want of an id
+}
+
+// Commit is what a poll hands to the store as one transaction: events, oldest first, and where the source stands after them.
+type Commit struct {
+	Source     string
+	Generation uint64 // of the position that this poll started from; another one is refused
+	Events     []Event
+	Position   []byte // the new position, opaque to the store; nil leaves the stored one
+	Gap        *Gap   // a gap found by this poll, recorded with it
+}
+
+// Committed says what became of a commit.
+type Committed struct {
+	New      int // entered the log, or were set aside
+	Filtered int // new, but of a type that the source's filter leaves out: remembered, not stored
+	Repeated int // remembered already
+}
+
+// Position is where a source stands.
+type Position struct {
+	Generation uint64 // grows when a person sets or resets the position
+	Data       []byte // opaque to the store; nil when the source was never polled
+}
+
+// Gap is a stretch of events that the API could not give us any more.
+type Gap struct {
+	Source  string    `json:"source"`
+	From    time.Time `json:"from"` // the newest event known before it
+	To      time.Time `json:"to"`   // the oldest event known after it; zero when nothing was listed
+	Found   time.Time `json:"found"`
+	Certain bool      `json:"certain"` // false: the API shows signs of a gap and can't rule one out
+	Why     string    `json:"why"`     // one sentence for a person
+}

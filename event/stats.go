@@ -1,0 +1,36 @@
+package event
+
+import "time"
+
+// SourceStats is what the store knows of a source, for status.
+type SourceStats struct {
+	Name     string
+	Position []byte    // opaque; nil when never polled
+	Moved    time.Time // when the position was last stored
+	Gaps     []Gap     // the newest ten
+	GapCount int
+	Aside    int // items set aside
+}
+
+// SinkStats is what the store knows of a sink, for status. Owed is kept as a count, not counted by scanning.
+type SinkStats struct {
+	Name     string
+	Frozen   bool // no longer configured; what it is owed waits for the name to come back
+	State    SinkState
+	Owed     uint64
+	Oldest   time.Time // when the oldest owed event was taken in; zero when nothing is owed
+	Retrying int       // failed at least once and due again
+	NextDue  time.Time // when the earliest retry is due; zero when none is
+	InFlight int
+	Dead     int
+}
+
+// StoreStats is what the store knows of itself.
+type StoreStats struct {
+	Path   string `json:"path"`
+	Size   int64  `json:"size"`           // bytes of the file
+	Used   int64  `json:"used"`           // of these, in use
+	Events uint64 `json:"events"`         // in the log
+	IDs    uint64 `json:"ids"`            // remembered
+	Full   string `json:"full,omitempty"` // why polling pauses; empty when it does not
+}
