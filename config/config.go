@@ -1,0 +1,108 @@
+// Package config reads the YAML configuration file into validated structs. It owns the file's format: keys, defaults, units,
+// interpolation. It guarantees that a Config it returns is complete and consistent, that every problem of a file is found at
+// once and stands with its line and column, and that no secret is in a problem or in what a Config prints.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"tidings/event"
+	"tidings/recipe"
+)
+
+// Config is a whole configuration with every default filled in.
+type Config struct {
+	File    string // as the user named it
+	DataDir string // absolute
+	Control string // absolute path of the control socket
+	Log     Log
+	Store   Store
+	Sources []Source // in the file's order; never empty
+	Sinks   []Sink   // in the file's order; never empty
+}
+
+// Log says what is logged and how.
+type Log struct {
+	Level  slog.Level
+	Format string // auto, text or json
+}
+
+// Store says what the store keeps.
+type Store struct {
+	Remember time.Duration // how long ids are remembered at least
+	Keep     time.Duration // how long delivered events are kept; a wish
+	MaxSize  int64         // bytes of the file
+	MinFree  int64         // bytes of the disk that stay free: this or 5% of the disk, whichever is less
+}
+
+// Source is one API to poll. Values and ExtraQuery are secrets altogether, since any of them may be one.
+type Source struct {
+	Name       string
+	Preset     string      // the preset's name; empty for an `http` source
+	HTTP       recipe.HTTP // the recipe: the preset's, or the file's own; it holds no secret
+	Values     map[string]event.Secret
+	ExtraQuery map[string]event.Secret // query parameters beside the recipe's own
+	Identity   string                  // account and API in one text that may be shown
+	Every      time.Duration           // 0 when Cron is set
+	Cron       cron.Schedule           // nil when Every is set
+	CronSpec   string                  // Cron as written
+	Jitter     float64                 // 0..1: each wait is drawn from ± this part of it
+	Start      Start
+	Events     event.Filter
+	Overlap    time.Duration
+}
+
+// Start is where a first run begins; the zero value is now.
+type Start struct {
+	Earliest bool
+	At       time.Time // set: events before it are history
+}
+
+// Sink is one destination. Exactly one of HTTP, File and Exec is set.
+type Sink struct {
+	Name        string
+	HTTP        *HTTPSink
+	File        *FileSink
+	Exec        *ExecSink
+	Target      string        // where it delivers to, in a text that may be shown
+	Timeout     time.Duration // of one attempt
+	Format      string        // raw or envelope
+	Sources     event.Filter  // names of configured sources, or "*"
+	Events      event.Filter
+	Retry       Retry
+	Concurrency int
+	Order       string // none
+}
+
+// HTTPSink posts to a URL. Headers and Secret are as configured; what else the request carries is the sink's.
+type HTTPSink struct {
+	URL               event.Secret // http://…, https://…, or unix:/SOCKET:/PATH
+	Headers           map[string]event.Secret
+	Secret            event.Secret // whsec_…; zero: no signature
+	PermanentStatuses []int
+}
+
+// FileSink writes JSON lines to Path, or a file an event into Spool. Exactly one of them is set, and absolute.
+type FileSink struct {
+	Path     string // a strftime pattern
+	Spool    string
+	Timezone *time.Location // of the pattern's times
+}
+
+// ExecSink runs a program. Its arguments and variables are secrets altogether, since any of them may be one.
+type ExecSink struct {
+	Command []event.Secret // never empty
+	Env     map[string]event.Secret
+}
+
+// Retry says when a failed delivery is attempted again.
+type Retry struct {
+	Initial     time.Duration // the first wait
+	Max         time.Duration // the longest wait, before jitter
+	Multiplier  float64       // of each wait over the one before it; at least 1
+	Jitter      float64       // 0..1
+	GiveUpAfter time.Duration // from a delivery's first failed attempt
+}
