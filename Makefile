@@ -1,0 +1,51 @@
+# Needs Go, make and git; a C compiler adds the race detector to the tests. `make help` lists the targets.
+
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BENCHTIME ?= 1s
+FUZZTIME  ?= 10s
+TOOL      := go tool -modfile=tools/go.mod
+
+# -race needs cgo, and cgo a C compiler that works: ask for both at once.
+RACE = $$(go build -race runtime/cgo 2>/dev/null && echo -race || echo 'no C compiler: tests run without -race' >&2)
+
+.PHONY: build
+build: ## make bin/tidings, a static binary (the default)
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/tidings ./cmd/tidings
+
+.PHONY: run
+run: build ## show the whole job at work, with no account; ARGS='--for 10s' goes to `tidings demo`
+	bin/tidings demo $(ARGS)
+
+.PHONY: test
+test: ## vet, and every test that is quick
+	go vet ./...
+	go test -short -shuffle=on -timeout 170s $(RACE) ./...
+
+.PHONY: crash
+crash: ## kill the daemon at random moments and see that nothing is lost
+	go test -run '^TestCrash' -count 1 -timeout 5m $(RACE) ./cmd/tidings
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME
+	tools/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: build ## the figures of the README; BENCHTIME is the time of one benchmark
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 2m ./...
+
+.PHONY: lint
+lint: ## formatting, modules, vet, modern Go, staticcheck, known vulnerabilities
+	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted, run gofmt -w on: $$unformatted"; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	go fix -diff ./...
+	$(TOOL) staticcheck ./...
+	tools/vulncheck
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
