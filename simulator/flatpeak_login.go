@@ -1,0 +1,98 @@
+package simulator
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// login serves GET /login: HTTP Basic with the account's id and key gives a bearer token
+// (https://docs.flatpeak.com/api-reference/login/create-a-bearer-token).
+func (f *Flatpeak) login(w http.ResponseWriter, r *http.Request) {
+	account, key, _ := r.BasicAuth()
+	good := account == f.account && key == f.key
+	f.mu.Lock()
+	if good {
+		f.stats.Logins++
+	} else {
+		f.stats.Denied++
+	}
+	number := f.stats.Logins
+	tokenKey := f.tokenKey
+	f.mu.Unlock()
+	if !good {
+		f.refuse(w, http.StatusUnauthorized, "credentials_invalid", "Account ID or API key is wrong")
+		return
+	}
+	now := f.now()
+	f.send(w, styles[0].append(nil, object{
+		{"bearer_token", f.token(tokenKey, number, now)}, {"expires_in", int(f.tokenLife / time.Second)}, {"live_mode", f.live},
+	}, 0))
+}
+
+// Revoke makes every token given so far worthless, before its time.
+func (f *Flatpeak) Revoke() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tokenKey++
+}
+
+// authorized reports whether the request carries a token that is good, and answers 401 if not, or if that fault strikes.
+func (f *Flatpeak) authorized(w http.ResponseWriter, r *http.Request) bool {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	f.mu.Lock()
+	good := ok && f.tokenGood(token)
+	struck := good && f.strikes(&f.faults.Unauthorized, "401")
+	if !good {
+		f.stats.Denied++
+	}
+	f.mu.Unlock()
+	if !good || struck {
+		f.refuse(w, http.StatusUnauthorized, "token_invalid", "The bearer token is missing, expired or unknown")
+		return false
+	}
+	return true
+}
+
+type tokenClaims struct {
+	AccountID string `json:"account_id"`
+	Number    int    `json:"jti"`
+	Issued    int64  `json:"iat"`
+	Expires   int64  `json:"exp"`
+}
+
+// token makes a JWT, so that nothing about tokens has to be kept.
+func (f *Flatpeak) token(tokenKey uint64, number int, now time.Time) string {
+	claims, err := json.Marshal(tokenClaims{f.account, number, now.Unix(), now.Add(f.tokenLife).Unix()})
+	if err != nil {
+		panic(err) // a struct of numbers and text
+	}
+	enc := base64.RawURLEncoding
+	text := enc.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + enc.EncodeToString(claims)
+	return text + "." + f.sign(tokenKey, text)
+}
+
+func (f *Flatpeak) sign(tokenKey uint64, text string) string {
+	key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, f.seed), tokenKey)
+	mac := hmac.New(sha256.New, key)
+	_, _ = fmt.Fprintf(mac, "%s\n%s\n%s", f.account, f.key, text)
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// tokenGood reports whether token was made here, is not revoked and not expired. f.mu is held.
+func (f *Flatpeak) tokenGood(token string) bool {
+	dot := strings.LastIndexByte(token, '.')
+	if dot < 0 || !hmac.Equal([]byte(f.sign(f.tokenKey, token[:dot])), []byte(token[dot+1:])) {
+		return false
+	}
+	_, middle, _ := strings.Cut(token[:dot], ".")
+	raw, err := base64.RawURLEncoding.DecodeString(middle)
+	var claims tokenClaims
+	return err == nil && json.Unmarshal(raw, &claims) == nil && f.now().Unix() < claims.Expires
+}

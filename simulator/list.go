@@ -1,0 +1,82 @@
+package simulator
+
+import (
+	"cmp"
+	"slices"
+)
+
+// entry is an event in a list.
+type entry struct {
+	Event
+	seq     uint64   // order of insertion; events of one second are listed by it
+	objects []string // ids of the objects that the event is about
+}
+
+func compareEntries(a, b *entry) int {
+	return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.seq, b.seq))
+}
+
+// list is an event list ordered by time and insertion. An entry's index is found by its key, not stored, so a late arrival
+// costs one move of pointers.
+type list struct {
+	entries []*entry // oldest first: new ones are appended
+	byID    map[string]*entry
+}
+
+// insert puts entries at their places.
+func (l *list) insert(added ...*entry) {
+	for _, e := range added {
+		l.byID[e.ID] = e
+	}
+	if len(added) == 1 {
+		at, _ := slices.BinarySearchFunc(l.entries, added[0], compareEntries)
+		l.entries = slices.Insert(l.entries, at, added[0])
+		return
+	}
+	sorted := slices.IsSortedFunc(added, compareEntries)
+	if n := len(l.entries); sorted && (n == 0 || len(added) == 0 || compareEntries(l.entries[n-1], added[0]) < 0) {
+		l.entries = append(l.entries, added...)
+		return
+	}
+	l.entries = append(l.entries, added...)
+	slices.SortFunc(l.entries, compareEntries)
+}
+
+// index returns where the entry with this id stands.
+func (l *list) index(id string) (int, bool) {
+	e, ok := l.byID[id]
+	if !ok {
+		return 0, false
+	}
+	return slices.BinarySearchFunc(l.entries, e, compareEntries)
+}
+
+// older returns up to n wanted entries with indexes in [floor, before), newest first, and whether there are more.
+func (l *list) older(before, floor, n int, wanted func(*entry) bool) (page []*entry, more bool) {
+	for i := before - 1; i >= floor; i-- {
+		if !wanted(l.entries[i]) {
+			continue
+		}
+		if len(page) == n {
+			return page, true
+		}
+		page = append(page, l.entries[i])
+	}
+	return page, false
+}
+
+// newer returns the n wanted entries that stand next after index from, newest first, and whether there are more.
+func (l *list) newer(from, n int, wanted func(*entry) bool) (page []*entry, more bool) {
+	for _, e := range l.entries[from+1:] {
+		if !wanted(e) {
+			continue
+		}
+		if len(page) == n {
+			more = true
+			break
+		}
+		page = append(page, e)
+	}
+	slices.Reverse(page)
+	return page, more
+}
