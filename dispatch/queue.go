@@ -2,18 +2,12 @@ package dispatch
 
 import (
 	"context"
-	"time"
 
 	"tidings/event"
 )
 
 // Due is what the queue hands out at one asking.
-type Due struct {
-	Deliveries []event.Delivery // fresh ones first, each kind in the order of taking in
-	Next       time.Time        // when the next retry that was not handed out is due; zero when none waits for its time
-	Failing    int              // deliveries failing singly at this sink
-	More       bool             // fresh ones remain beyond those handed out
-}
+type Due = event.Due
 
 // Queue is what a worker needs of the store. What is handed out is in flight, in memory only, until it is settled or
 // released; nothing in flight is handed out twice.

@@ -32,4 +32,5 @@ type Result struct {
 	Reason     string        // one sentence for a person, secrets replaced; empty for Done
 	Answer     string        // what the destination said, at most 16 KiB, its end; secrets replaced
 	RetryAfter time.Duration // Retry: the whole sink asks to be held that long; 0 when it does not
+	Wait       time.Duration // Retry: this event alone asks to be tried no sooner; 0 when it does not
 }

@@ -1,0 +1,226 @@
+package dispatch
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"tidings/event"
+)
+
+// start begins every attempt that may begin now and returns when to look again if nothing happens until then; zero: no sooner.
+func (l *loop) start() time.Time {
+	now := time.Now()
+	if now.Before(l.quiet) {
+		return l.quiet
+	}
+	if l.released && l.busy > 0 {
+		return time.Time{} // what is still being attempted would be handed out a second time
+	}
+	l.released = false
+	if l.reread {
+		state, err := l.Queue.State(l.Name)
+		if l.trouble(err) {
+			return l.quiet
+		}
+		l.reread = false
+		if state.Health == event.Up && l.state.Health != event.Up {
+			l.held = time.Time{} // a person resumed it: try at once
+		}
+		if state.Health != l.state.Health {
+			l.adopt(state, now)
+		}
+	}
+	if l.state.Health != event.Paused && now.Before(l.held) {
+		return l.held
+	}
+	var next time.Time
+	var err error
+	switch l.state.Health {
+	case event.Up:
+		next, err = l.fill()
+	case event.Down:
+		next, err = l.probe(now)
+	}
+	if l.trouble(err) {
+		return l.quiet
+	}
+	return next
+}
+
+// fill gives the free slots of a sink that is up to what is due, and returns when to look for the next that has a slot.
+// Retries go first, up to their share; with one slot the kinds take turns.
+func (l *loop) fill() (next time.Time, err error) {
+	if l.Concurrency == 1 && !l.retriesTurn {
+		if next, err = l.fillFresh(); err != nil {
+			return next, err
+		}
+	}
+	retry, err := l.fillRetries()
+	if err != nil || l.state.Health != event.Up {
+		return retry, err
+	}
+	next, err = l.fillFresh()
+	if next.IsZero() {
+		next = retry
+	}
+	return next, err
+}
+
+// fillFresh returns now if the queue has to be asked again to find the fresh ones that it has.
+func (l *loop) fillFresh() (time.Time, error) {
+	n := min((l.Concurrency-l.busy)*l.Batch, l.most-l.failing-l.fresh)
+	if n <= 0 {
+		return time.Time{}, nil
+	}
+	due, err := l.next(n, 0)
+	l.attempt(due.Deliveries, attempted{})
+	if due.More && len(due.Deliveries) < n {
+		return time.Now(), err
+	}
+	return time.Time{}, err
+}
+
+// fillRetries takes the sink down instead when too many deliveries fail.
+func (l *loop) fillRetries() (time.Time, error) {
+	slots := min(l.Concurrency-l.busy, max(1, l.Concurrency/2)-l.retrying)
+	if slots <= 0 {
+		return time.Time{}, nil
+	}
+	due, err := l.next(0, slots*l.Batch)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if l.full() {
+		err = l.change(event.SinkState{Health: event.Down, Reason: l.tooMany()})
+		l.release(due.Deliveries)
+		return l.nextProbe, err
+	}
+	l.attempt(due.Deliveries, attempted{retry: true})
+	if len(due.Deliveries) == slots*l.Batch {
+		return time.Time{}, nil // a slot that comes free looks again
+	}
+	return due.Next, nil
+}
+
+// probe tries a sink that is down with one delivery if the time has come, and returns when it will have.
+func (l *loop) probe(now time.Time) (time.Time, error) {
+	switch {
+	case l.probing || l.busy == l.Concurrency:
+		return time.Time{}, nil
+	case now.Before(l.nextProbe) && (!l.lastRepeated || l.full()):
+		return l.nextProbe, nil
+	case now.Before(l.nextProbe):
+		due, err := l.next(1, 0)
+		l.attempt(due.Deliveries, attempted{probe: true})
+		if due.More && !l.probing {
+			return now, err
+		}
+		return l.nextProbe, err
+	}
+	if _, err := l.next(0, 0); err != nil {
+		return time.Time{}, err
+	}
+	if l.full() { // only a failing one that succeeds makes room
+		due, err := l.next(0, 1)
+		l.attempt(due.Deliveries, attempted{probe: true})
+		if err != nil || l.probing {
+			return time.Time{}, err
+		}
+	}
+	d, found, err := l.Queue.Probe(l.Name)
+	if err == nil && found {
+		l.attempt([]event.Delivery{d}, attempted{probe: true})
+	}
+	return time.Time{}, err
+}
+
+func (l *loop) next(fresh, retries int) (Due, error) {
+	due, err := l.Queue.Next(l.Name, fresh, retries)
+	if err == nil {
+		l.failing = due.Failing
+	}
+	return due, err
+}
+
+func (l *loop) release(back []event.Delivery) {
+	seqs := make([]uint64, len(back))
+	for i, d := range back {
+		seqs[i] = d.Seq
+	}
+	if len(seqs) > 0 {
+		l.Queue.Release(l.Name, seqs...)
+	}
+}
+
+// attempted is what an attempt's goroutine reports.
+type attempted struct {
+	batch   []event.Delivery
+	results []Result           // in the batch's order
+	settled []event.Settlement // of those that counted
+	retry   bool               // it held a retry's slot
+	probe   bool               // it tried a sink that is down
+	cut     bool               // a shutdown cut it off: only a result that is Done says something
+	whole   bool               // it failed as a whole: the sink did, not its events
+	err     error              // of the queue: nothing of settled may be assumed
+}
+
+// attempt starts a goroutine a batch. There are slots for them.
+func (l *loop) attempt(due []event.Delivery, kind attempted) {
+	for batch := range slices.Chunk(due, l.Batch) {
+		a := kind
+		a.batch = batch
+		l.occupy(a, 1)
+		if l.Concurrency == 1 {
+			l.retriesTurn = !a.retry
+		}
+		go func() { l.finished <- l.deliver(a) }()
+	}
+}
+
+// occupy keeps count of what is in flight.
+func (l *loop) occupy(a attempted, by int) {
+	l.busy += by
+	switch {
+	case a.probe:
+		l.probing = by > 0
+	case a.retry:
+		l.retrying += by
+	default:
+		l.fresh += by * len(a.batch)
+	}
+}
+
+// deliver has the sink attempt a batch and settles what counts of it. What does not count is left to the loop.
+func (l *loop) deliver(a attempted) attempted {
+	ctx, cancel := context.WithTimeout(l.attempts, l.Timeout)
+	defer cancel()
+	at := time.Now()
+	a.results = l.Sink.Deliver(ctx, a.batch)
+	took := time.Since(at)
+	a.cut = context.Cause(ctx) == ErrStopping
+	a.whole = len(a.batch) > 1
+	for _, r := range a.results {
+		a.whole = a.whole && r.Verdict == Retry
+	}
+	for i, r := range a.results {
+		if a.counts(r) {
+			a.settled = append(a.settled, l.Policy.settle(a.batch[i], r, at, took))
+		}
+	}
+	if len(a.settled) > 0 {
+		a.err = l.Queue.Settle(l.lasting, a.settled)
+	}
+	return a
+}
+
+// counts reports whether r is an attempt of its event.
+func (a attempted) counts(r Result) bool {
+	switch r.Verdict {
+	case Done:
+		return true
+	case Retry, Permanent:
+		return !a.cut && !a.whole
+	}
+	return false
+}
