@@ -1,0 +1,170 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// decoder reads one file. It never stops at a problem: what can't be read is left at its default and told.
+type decoder struct {
+	env      Env
+	dir      string // absolute directory of the file; relative paths start here
+	problems []Problem
+	anchors  map[string]*ast.AnchorNode
+	budget   int             // values that may still be read
+	broken   map[string]bool // paths whose value has a problem that its reader need not repeat
+	resolved map[part]string
+	places   map[string]place // of every value that was read, by its path
+	tables   []scope          // of the mappings around the one that is being read, outermost first
+	onTable  func(path string, keys []string)
+	later    []func() // checks that need the whole file
+}
+
+// table is what may stand in one mapping.
+type table struct {
+	what   string // what the mapping is: "a sink"
+	fields []field
+	below  map[string][]string // keys of the mappings under its own keys, to say where a misplaced key belongs
+	absent map[string]string   // keys of the format that this version has not, and what to say of them
+}
+
+// scope is a table at a path.
+type scope struct {
+	path string
+	table
+}
+
+// field is one key and what reads its value.
+type field struct {
+	key  string
+	read func(value)
+}
+
+func (t table) keys() []string {
+	keys := make([]string, len(t.fields))
+	for i, f := range t.fields {
+		keys[i] = f.key
+	}
+	return keys
+}
+
+// problem records what is wrong with v. The format's arguments must not hold secrets.
+func (d *decoder) problem(v value, format string, args ...any) {
+	if d.budget < 0 { // what follows from not having read the rest is no problem of its own
+		return
+	}
+	d.problems = append(d.problems, Problem{v.at.line, v.at.column, v.path, fmt.Sprintf(format, args...)})
+	d.broken[v.path] = true
+}
+
+// at returns what was read at path, or the place of what is nearest around it.
+func (d *decoder) at(path string) value {
+	for outer := path; ; {
+		if at, ok := d.places[outer]; ok {
+			return value{path: path, at: at}
+		}
+		i := strings.LastIndexAny(outer, ".[")
+		if i < 0 {
+			return value{path: path, at: place{1, 1}}
+		}
+		outer = outer[:i]
+	}
+}
+
+// missing records that something is not in the mapping v, at the key that v belongs to.
+func (d *decoder) missing(v value, format string, args ...any) {
+	v.at = v.key
+	d.problem(v, format, args...)
+}
+
+// object reads a mapping by its table and returns the values that it has, by key.
+func (d *decoder) object(v value, t table) map[string]value {
+	if d.onTable != nil {
+		d.onTable(v.path, t.keys())
+	}
+	entries := d.entries(v)
+	d.tables = append(d.tables, scope{v.path, t})
+	found := make(map[string]value, len(entries))
+	for _, e := range entries {
+		d.places[e.path] = e.at
+		i := slices.IndexFunc(t.fields, func(f field) bool { return f.key == e.key })
+		if i < 0 {
+			d.unknown(e)
+			continue
+		}
+		found[e.key] = e.value
+		t.fields[i].read(e.value)
+	}
+	d.tables = d.tables[:len(d.tables)-1]
+	return found
+}
+
+// unknown says of a key what it might have been.
+func (d *decoder) unknown(e entry) {
+	e.at = e.value.key
+	here := d.tables[len(d.tables)-1]
+	if text, ok := here.absent[e.key]; ok {
+		d.problem(e.value, "%s", text)
+		return
+	}
+	for _, key := range here.keys() {
+		if slices.Contains(here.below[key], e.key) {
+			d.problem(e.value, "is not a key of %s: it belongs under %s", here.what, join(here.path, key))
+			return
+		}
+	}
+	for _, outer := range slices.Backward(d.tables[:len(d.tables)-1]) {
+		if slices.Contains(outer.keys(), e.key) {
+			d.problem(e.value, "is not a key of %s: it belongs to %s, as %s", here.what, outer.what, join(outer.path, e.key))
+			return
+		}
+	}
+	if near := nearest(e.key, here.keys()); near != "" {
+		d.problem(e.value, "is not a key of %s: did you mean %s?", here.what, near)
+		return
+	}
+	d.problem(e.value, "is not a key of %s: it has %s", here.what, strings.Join(here.keys(), ", "))
+}
+
+// nearest returns the one of names that is most like name, if any is like it.
+func nearest(name string, names []string) string {
+	best, most := "", min(2, len(name)/2)
+	for _, n := range names {
+		if far := distance(strings.ToLower(name), n); far <= most && (best == "" || far < distance(strings.ToLower(name), best)) {
+			best = n
+		}
+	}
+	return best
+}
+
+// distance is the number of letters to insert, remove, replace or swap with a neighbour that makes b of a (optimal string
+// alignment), for names of at most 64 letters.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return 64
+	}
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			change := 1
+			if a[i-1] == b[j-1] {
+				change = 0
+			}
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+change)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(a)][len(b)]
+}

@@ -1,0 +1,256 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// maxTokens bounds what the parser is given: it takes quadratic time and a stack as deep as the file nests.
+const maxTokens = 50_000
+
+// Load reads, checks and completes the configuration in file. The error is an *Errors with every problem there is.
+func Load(file string, env Env) (*Config, error) {
+	c, problems := load(file, env, nil)
+	if len(problems.Problems) > 0 {
+		return nil, problems
+	}
+	return c, nil
+}
+
+// Places reads only where the configuration in file puts its data and its control socket, so that a client finds the daemon
+// even when something else in the file is wrong, or is not for the client's eyes.
+func Places(file string, env Env) (dataDir, control string, err error) {
+	c, problems := load(file, env, nil)
+	problems.Problems = slices.DeleteFunc(problems.Problems, func(p Problem) bool {
+		return p.Path != "" && p.Path != "data_dir" && p.Path != "control"
+	})
+	if len(problems.Problems) > 0 {
+		return "", "", problems
+	}
+	return c.DataDir, c.Control, nil
+}
+
+func load(file string, env Env, onTable func(string, []string)) (*Config, *Errors) {
+	d := &decoder{
+		env:      env.withDefaults(),
+		anchors:  map[string]*ast.AnchorNode{},
+		budget:   maxValues,
+		broken:   map[string]bool{},
+		resolved: map[part]string{},
+		places:   map[string]place{},
+		onTable:  onTable,
+	}
+	c := &Config{
+		File:  file,
+		Log:   Log{Level: slog.LevelInfo, Format: "auto"},
+		Store: Store{Remember: 90 * day, Keep: 14 * day, MaxSize: 10 << 30, MinFree: 512 << 20},
+	}
+	d.file(c)
+	problems := &Errors{File: file, Problems: d.problems}
+	problems.sort()
+	return c, problems
+}
+
+// file reads the whole file into c.
+func (d *decoder) file(c *Config) {
+	top := value{key: place{1, 1}, at: place{1, 1}}
+	path, err := filepath.Abs(c.File)
+	if err != nil {
+		d.problem(top, "the working directory is gone, and the file's name is relative: %v", err)
+		return
+	}
+	d.dir = filepath.Dir(path)
+	data, err := d.env.ReadFile(c.File)
+	switch {
+	case err != nil:
+		d.problem(top, "the configuration can't be read: %s", cause(err))
+		return
+	case len(data) > maxFile:
+		d.problem(top, "the configuration is longer than 1 MiB: it is hardly one")
+		return
+	}
+	root, ok := d.parse(data)
+	if !ok {
+		return
+	}
+	top.node = root
+	if root != nil {
+		if _, mapping := root.(*ast.MappingNode); !mapping {
+			top.at = placeOf(root.GetToken())
+			d.problem(top, "is %s, and must be a mapping with the keys sources and sinks", describe(top))
+			return
+		}
+	}
+	d.config(c, top)
+	for _, check := range d.later {
+		check()
+	}
+}
+
+// parse returns the root of the file's one document, nil when it is empty.
+func (d *decoder) parse(data []byte) (root ast.Node, ok bool) {
+	tokens := lexer.Tokenize(string(data))
+	if len(tokens) > maxTokens {
+		d.problem(value{at: placeOf(tokens[maxTokens])}, "the configuration has more than %d words and signs: it is hardly one", maxTokens)
+		return nil, false
+	}
+	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		d.syntax(err)
+		return nil, false
+	}
+	found := false
+	for _, doc := range f.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.DirectiveType {
+			continue
+		}
+		if found {
+			d.problem(value{at: placeOf(doc.Body.GetToken())}, "a second YAML document begins here: a configuration is one, so remove the line ---")
+			return nil, false
+		}
+		found, root = true, doc.Body
+	}
+	if root != nil {
+		ast.Walk(anchors{d}, root)
+	}
+	return root, true
+}
+
+// syntax records what the YAML parser says. Its own text quotes no values, but its excerpt of the file would.
+func (d *decoder) syntax(err error) {
+	v := value{at: place{1, 1}}
+	e, ok := errors.AsType[yaml.Error](err)
+	if !ok || e.GetToken() == nil {
+		d.problem(v, "is not YAML")
+		return
+	}
+	v.at = placeOf(e.GetToken())
+	hint := ""
+	if prev := e.GetToken().Prev; prev != nil && strings.HasPrefix(e.GetToken().Value, "{") && strings.HasSuffix(prev.Value, "$") ||
+		strings.HasSuffix(e.GetToken().Value, "$") && e.GetToken().Next != nil && e.GetToken().Next.Value == "{" {
+		hint = `; within { } and [ ] write "${...}" in quotes`
+	}
+	d.problem(v, "is not YAML: %s%s", e.GetMessage(), hint)
+}
+
+// anchors collects the anchors of a document.
+type anchors struct{ d *decoder }
+
+func (a anchors) Visit(n ast.Node) ast.Visitor {
+	if anchor, ok := n.(*ast.AnchorNode); ok {
+		name := anchor.Name.GetToken().Value
+		if first, twice := a.d.anchors[name]; twice {
+			a.d.problem(value{at: placeOf(anchor.GetToken())}, "the anchor &%s stands twice, first in line %d: give it another name",
+				name, first.GetToken().Position.Line)
+			return a
+		}
+		a.d.anchors[name] = anchor
+	}
+	return a
+}
+
+// config reads the top of the file.
+func (d *decoder) config(c *Config, top value) {
+	found := d.object(top, table{
+		what: "the configuration",
+		fields: []field{
+			{"data_dir", d.path(&c.DataDir)},
+			{"control", d.path(&c.Control)},
+			{"log", func(v value) { d.object(v, d.logTable(&c.Log)) }},
+			{"store", func(v value) { d.object(v, d.storeTable(&c.Store)) }},
+			{"sources", func(v value) { d.sources(v, c) }},
+			{"sinks", func(v value) { d.sinks(v, c) }},
+		},
+		below: map[string][]string{"log": d.logTable(&Log{}).keys(), "store": d.storeTable(&Store{}).keys()},
+		absent: map[string]string{
+			"web": "this version has no dashboard, metrics or health page: remove the key; `tidings status` shows how things are",
+		},
+	})
+	for _, section := range []string{"sources", "sinks"} {
+		if v, ok := found[section]; !ok {
+			d.missing(top, "has no %s: there must be at least one", section)
+		} else if v.node == nil && !d.broken[section] {
+			d.missing(v, "is empty: there must be at least one")
+		}
+	}
+	d.defaultPlaces(c)
+}
+
+func (d *decoder) logTable(l *Log) table {
+	level := "info"
+	return table{what: "log", fields: []field{
+		{"level", func(v value) {
+			d.oneOf(&level, "debug", "info", "warn", "error")(v)
+			_ = l.Level.UnmarshalText([]byte(level)) // one of the four
+		}},
+		{"format", d.oneOf(&l.Format, "auto", "text", "json")},
+	}}
+}
+
+func (d *decoder) storeTable(s *Store) table {
+	return table{what: "store", fields: []field{
+		{"remember", d.duration(&s.Remember, time.Hour, forever)},
+		{"keep", d.duration(&s.Keep, 0, forever)},
+		{"max_size", d.size(&s.MaxSize, 16<<20, "16MiB")},
+		{"min_free", d.size(&s.MinFree, 0, "0")},
+	}}
+}
+
+// path reads the path of a file or directory into to; a relative one starts at the configuration's directory.
+func (d *decoder) path(to *string) func(value) {
+	return func(v value) {
+		if s, ok := d.text(v, "a path"); ok {
+			*to = d.abs(s.text)
+		}
+	}
+}
+
+func (d *decoder) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(d.dir, path)
+}
+
+// defaultPlaces fills in where data and control socket are.
+func (d *decoder) defaultPlaces(c *Config) {
+	if c.DataDir == "" {
+		if state := d.systemdDirectory("STATE_DIRECTORY"); state != "" {
+			c.DataDir = state
+		} else if strings.HasPrefix(d.dir+"/", "/etc/") {
+			c.DataDir = "/var/lib/tidings"
+		} else {
+			c.DataDir = filepath.Join(d.dir, "tidings-data")
+		}
+	}
+	if c.Control == "" {
+		const common = "/run/tidings/control.sock"
+		if runtime := d.systemdDirectory("RUNTIME_DIRECTORY"); runtime != "" {
+			c.Control = filepath.Join(runtime, "control.sock")
+		} else if d.env.Exists(common) {
+			c.Control = common
+		} else {
+			c.Control = filepath.Join(c.DataDir, "control.sock")
+		}
+	}
+}
+
+// systemdDirectory returns the first of the directories that systemd made for the unit, of which it may name several
+// (systemd.exec(5), RuntimeDirectory=).
+func (d *decoder) systemdDirectory(variable string) string {
+	dirs, _ := d.env.Lookup(variable)
+	first, _, _ := strings.Cut(dirs, ":")
+	if !filepath.IsAbs(first) {
+		return ""
+	}
+	return filepath.Clean(first)
+}

@@ -1,0 +1,191 @@
+package config
+
+import (
+	"encoding/base64"
+	"net/textproto"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/lestrrat-go/strftime"
+
+	"tidings/event"
+)
+
+func (d *decoder) httpSink(v value, s *Sink) {
+	found := d.object(v, d.httpSinkTable(s, s.HTTP))
+	if _, ok := found["url"]; !ok && !d.broken[v.path] {
+		d.missing(value{path: join(v.path, "url"), key: v.key}, "is missing: http://, https:// or unix:/SOCKET:/PATH")
+	}
+}
+
+func (d *decoder) httpSinkTable(s *Sink, h *HTTPSink) table {
+	return table{what: "an http sink", fields: []field{
+		{"url", func(v value) { d.sinkURL(v, s, h) }},
+		{"headers", func(v value) { h.Headers = d.headers(v) }},
+		{"secret", func(v value) { d.signingSecret(v, h) }},
+		{"permanent_statuses", func(v value) { d.statuses(v, h) }},
+	}}
+}
+
+// sinkURL reads http://…, https://…, or unix:/SOCKET:/PATH.
+func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
+	const want = "http://HOST/PATH, https://HOST/PATH or unix:/SOCKET:/PATH"
+	text, ok := d.scalar(v, want)
+	if !ok {
+		return
+	}
+	h.URL = event.NewSecret(text.text)
+	s.Target, _, _ = strings.Cut(text.written, "?")
+	s.Target = userinfo.ReplaceAllString(s.Target, "://")
+	name := s.Target // without what may be secret in it
+	if rest, unix := strings.CutPrefix(text.text, "unix:"); unix {
+		socket, _, found := strings.Cut(rest, ":/")
+		if !found || !filepath.IsAbs(socket) {
+			d.problem(v, "is %q, and must be unix:, the absolute path of a socket, a colon, and a path (unix:/run/app.sock:/webhooks)", name)
+		}
+		return
+	}
+	u, err := url.Parse(text.text)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		d.problem(v, "is %q, and must be %s", name, want)
+	case u.Fragment != "":
+		d.problem(v, "is %q with a # part, which is never sent: remove it", name)
+	}
+}
+
+// ownHeaders are those that the sink or the connection sets.
+var ownHeaders = map[string]string{
+	"Content-Type":      "follows from format",
+	"Content-Length":    "follows from the event",
+	"Host":              "follows from url",
+	"User-Agent":        "is tidings/VERSION",
+	"Traceparent":       "is made for each attempt",
+	"Connection":        "belongs to the connection",
+	"Keep-Alive":        "belongs to the connection",
+	"Transfer-Encoding": "belongs to the connection",
+	"Te":                "belongs to the connection",
+	"Trailer":           "belongs to the connection",
+	"Upgrade":           "belongs to the connection",
+}
+
+var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$") // RFC 9110, 5.6.2
+
+func (d *decoder) headers(v value) map[string]event.Secret {
+	headers := d.secrets(v, "the header's value")
+	seen := map[string]bool{}
+	for _, e := range d.entries(v) {
+		name := textproto.CanonicalMIMEHeaderKey(e.key)
+		e.at = e.value.key
+		value, read := headers[e.key]
+		switch {
+		case !headerName.MatchString(e.key):
+			d.problem(e.value, "can't be the name of a header: it has letters, digits and -")
+		case seen[name]:
+			d.problem(e.value, "stands twice, in upper and lower case: remove one")
+		case strings.HasPrefix(name, "Webhook-") || strings.HasPrefix(name, "Tidings-"):
+			d.problem(e.value, "is set by the sink itself for each event: remove it")
+		case ownHeaders[name] != "":
+			d.problem(e.value, "can't be set: it %s", ownHeaders[name])
+		case read && strings.ContainsFunc(value.Reveal(), unicode.IsControl):
+			d.problem(d.at(e.path), "has a line break or another control character, which a header can't have: remove it")
+		}
+		seen[name] = true
+	}
+	return headers
+}
+
+// signingSecret reads a secret of Standard Webhooks: whsec_ and the base64 of 24 to 64 bytes.
+func (d *decoder) signingSecret(v value, h *HTTPSink) {
+	const want = "whsec_ and the base64 of 24 to 64 random bytes"
+	secret, ok := d.secret(v, want)
+	if !ok {
+		return
+	}
+	encoded, prefixed := strings.CutPrefix(secret.Reveal(), "whsec_")
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	switch {
+	case !prefixed:
+		d.problem(v, "does not begin with whsec_: it must be %s", want)
+	case err != nil || strings.ContainsAny(encoded, "\r\n"):
+		d.problem(v, "is not base64 after whsec_: it must be %s", want)
+	case len(key) < 24 || len(key) > 64:
+		d.problem(v, "has %d bytes in base64 after whsec_: it must be %s", len(key), want)
+	default:
+		h.Secret = secret
+	}
+}
+
+// statuses reads the answers that make a dead letter at once. What means something else already can't be one of them.
+func (d *decoder) statuses(v value, h *HTTPSink) {
+	for _, item := range d.items(v) {
+		status := 0
+		d.integer(&status, 300, 599)(item)
+		switch {
+		case status == 410:
+			d.problem(item, "is 410, which pauses the sink and loses nothing: remove it")
+		case status == 429 || status == 503:
+			d.problem(item, "is %d, by which a server asks to be asked again later: remove it", status)
+		case slices.Contains(h.PermanentStatuses, status):
+			d.problem(item, "is %d, which stands in the list already: remove it", status)
+		case status != 0:
+			h.PermanentStatuses = append(h.PermanentStatuses, status)
+		}
+	}
+}
+
+func (d *decoder) fileSink(v value, s *Sink) {
+	found := d.object(v, d.fileSinkTable(s.File))
+	_, path := found["path"]
+	spool, both := found["spool"]
+	switch {
+	case path && both:
+		d.missing(spool, "stands beside path: a file sink has one of them")
+	case !path && !both && !d.broken[v.path]:
+		d.missing(v, "does not say where to write: path is one file with a line an event, spool a directory with a file an event")
+	}
+	if timezone, ok := found["timezone"]; ok && both && !path {
+		d.missing(timezone, "is of the times in path, and spool has none: remove it")
+	}
+	s.Target = s.File.Path + s.File.Spool
+}
+
+func (d *decoder) fileSinkTable(f *FileSink) table {
+	return table{what: "a file sink", fields: []field{
+		{"path", func(v value) { d.filePath(v, &f.Path) }},
+		{"spool", d.path(&f.Spool)},
+		{"timezone", func(v value) {
+			zone, ok := d.text(v, "UTC, Local or a name such as Europe/Berlin")
+			if !ok {
+				return
+			}
+			location, err := time.LoadLocation(zone.text)
+			if err != nil {
+				d.problem(v, "is %s, a time zone that is unknown here: write UTC, Local or a name such as Europe/Berlin", zone.show())
+				return
+			}
+			f.Timezone = location
+		}},
+	}}
+}
+
+// filePath reads a path with strftime's conversions in it.
+func (d *decoder) filePath(v value, to *string) {
+	path, ok := d.text(v, "the path of a file")
+	if !ok {
+		return
+	}
+	switch _, err := strftime.New(path.text); {
+	case err != nil:
+		d.problem(v, "is %s, with a %% that is no conversion of strftime: write %%%% for a percent sign, or such as %%Y-%%m-%%d", path.show())
+	case strings.HasSuffix(path.text, "/"):
+		d.problem(v, "is %s, a directory: write the path of a file in it, or spool for a file an event", path.show())
+	default:
+		*to = d.abs(path.text)
+	}
+}
