@@ -16,7 +16,7 @@ type Options struct {
 	AccountID string        // default: drawn from Seed
 	APIKey    string        // default: drawn from Seed; one that begins with sk_live_ makes a live account
 	TokenLife time.Duration // of a bearer token, in whole seconds; default 1h
-	PageSize  int           // most items on a page, whatever `limit` asks for; default and most 100
+	PageSize  int           // most items on a page, whatever `limit` asks for; default 100
 	Skew      time.Duration // how far the vendor's clock is ahead of ours
 	Plain     bool          // no undated events and no unknown types, unless Faults ask for them
 }
@@ -68,7 +68,7 @@ func NewFlatpeak(o Options) *Flatpeak {
 	if o.TokenLife == 0 {
 		f.tokenLife = time.Hour
 	}
-	if f.pageSize < 1 || f.pageSize > maxLimit {
+	if f.pageSize == 0 {
 		f.pageSize = maxLimit
 	}
 	f.live = strings.HasPrefix(f.key, "sk_live_")

@@ -67,6 +67,24 @@ func TestRun(t *testing.T) {
 		if n < 800 || n > 1200 || late < n/5 || late > n*2/5 {
 			t.Errorf("%d events, %d of them late", n, late)
 		}
+		behind := 0
+		times := map[uint64]time.Time{} // by order of arrival
+		for _, e := range f.list.entries {
+			times[e.seq] = e.Time
+		}
+		for head, seq := times[1], uint64(2); seq <= uint64(n); seq++ {
+			if at := times[seq]; at.Before(head) {
+				behind++
+				if head.Sub(at) > time.Minute+time.Second {
+					t.Errorf("event %d is %v late", seq, head.Sub(at))
+				}
+			} else {
+				head = at
+			}
+		}
+		if behind < late*9/10 || behind > late {
+			t.Errorf("%d of %d late events stand behind the head", behind, late)
+		}
 		if err := f.Run(ctx, 0); err == nil {
 			t.Error("a rate of 0 is taken")
 		}
@@ -147,7 +165,7 @@ func TestPlain(t *testing.T) {
 
 func TestSeedDecides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		make := func(seed uint64) *Flatpeak {
+		made := func(seed uint64) *Flatpeak {
 			f := NewFlatpeak(Options{Seed: seed})
 			f.Backfill(200, time.Hour)
 			login(t, f).walk(13)
@@ -155,7 +173,7 @@ func TestSeedDecides(t *testing.T) {
 			f.AddLate(time.Minute)
 			return f
 		}
-		a, b, c := make(1), make(1), make(2)
+		a, b, c := made(1), made(1), made(2)
 		if a.APIKey() != b.APIKey() || a.AccountID() != b.AccountID() || a.APIKey() == c.APIKey() {
 			t.Error("the seed does not decide the account")
 		}
@@ -195,7 +213,7 @@ func TestParallel(t *testing.T) {
 	var adders, walkers sync.WaitGroup
 	adders.Go(func() { _ = f.Run(ctx, 2000) })
 	adders.Go(func() {
-		for ctx.Err() == nil {
+		for i := 0; i < 1000 && ctx.Err() == nil; i++ {
 			f.AddLate(30 * time.Second)
 			f.SetFaults(Faults{Late: Fault{Share: 0.5}})
 			_, _ = f.Stats(), f.Faults()

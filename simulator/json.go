@@ -88,6 +88,8 @@ func (s style) appendString(b []byte, text string) []byte {
 		switch {
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))
+		case r == '\n' && !s.ascii:
+			b = append(b, `\n`...)
 		case r < ' ', s.ascii && r >= utf8.RuneSelf && r < 0x10000:
 			b = fmt.Appendf(b, `\u%04x`, r)
 		case s.ascii && r >= 0x10000:
