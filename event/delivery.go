@@ -60,3 +60,19 @@ type DeadLetter struct {
 	Reason   string  // of the last attempt
 	Last     Attempt // the last attempt
 }
+
+// Due is what a sink's worker is handed at one asking.
+type Due struct {
+	Deliveries []Delivery // fresh ones first, each kind in the order of taking in
+	Next       time.Time  // when the next retry that was not handed out is due; zero when none waits for its time
+	Failing    int        // deliveries failing singly at this sink
+	More       bool       // fresh ones remain beyond those handed out
+}
+
+// DeadQuery selects dead letters. The zero query selects all.
+type DeadQuery struct {
+	Sink  string   // of this sink; empty: of any
+	IDs   []string // with one of these event ids; none: with any
+	After uint64   // with a Seq beyond this one: the last one of the page before
+	Limit int      // how many; 0: 1000
+}

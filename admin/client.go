@@ -1,0 +1,189 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+const (
+	localHost   = "tidings" // the Host that a client sends
+	readWithin  = 30 * time.Second
+	maxResponse = 256 << 20 // of one answer; a page ends soon after deadBytes, but one body may be large
+)
+
+// Client asks a Server, over a socket or in memory. A request that the server refused is an *Error.
+type Client struct {
+	http  *http.Client
+	where string // for errors
+}
+
+// Dial makes a client of the daemon whose control socket is path. It connects when it is first asked; see Ping.
+func Dial(path string) *Client {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return connect(ctx, path)
+	}}
+	return &Client{http: &http.Client{Transport: transport}, where: "the daemon at " + path}
+}
+
+// Local makes a client that asks h without a socket.
+func Local(h http.Handler) *Client {
+	return &Client{http: &http.Client{Transport: local{h}}, where: "the store"}
+}
+
+// Ping asks whether a daemon answers. ErrNoDaemon: nobody listens on its socket.
+func (c *Client) Ping(ctx context.Context) error {
+	var pong struct{}
+	return c.get(ctx, "/v1/ping", &pong)
+}
+
+// Close closes the connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status asks how everything does.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var status Status
+	return status, c.get(ctx, "/v1/status", &status)
+}
+
+// Check asks for the status in one word and one line.
+func (c *Client) Check(ctx context.Context) (Check, error) {
+	var check Check
+	return check, c.get(ctx, "/v1/check", &check)
+}
+
+// Dead lists dead letters: of one sink or of all (""), of one event id or of any (""), with details or without. It ends at the
+// first error.
+func (c *Client) Dead(ctx context.Context, sink, id string, detail bool) iter.Seq2[DeadLetter, error] {
+	return func(yield func(DeadLetter, error) bool) {
+		q := url.Values{}
+		if sink != "" {
+			q.Set("sink", sink)
+		}
+		if id != "" {
+			q.Set("id", id)
+		}
+		if detail {
+			q.Set("detail", "true")
+		}
+		for {
+			var page DeadPage
+			if err := c.get(ctx, "/v1/dead?"+q.Encode(), &page); err != nil {
+				yield(DeadLetter{}, err)
+				return
+			}
+			for _, letter := range page.Letters {
+				if !yield(letter, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			q.Set("after", page.Next)
+		}
+	}
+}
+
+// RetryDead sends dead letters again.
+func (c *Client) RetryDead(ctx context.Context, sel DeadSelection) (DeadChange, error) {
+	return c.changeDead(ctx, "/v1/dead/retry", sel)
+}
+
+// DropDead forgets dead letters.
+func (c *Client) DropDead(ctx context.Context, sel DeadSelection) (DeadChange, error) {
+	return c.changeDead(ctx, "/v1/dead/drop", sel)
+}
+
+func (c *Client) changeDead(ctx context.Context, path string, sel DeadSelection) (DeadChange, error) {
+	body, err := json.Marshal(sel)
+	if err != nil {
+		return DeadChange{}, err
+	}
+	var change DeadChange
+	return change, c.do(ctx, http.MethodPost, path, body, &change)
+}
+
+func (c *Client) get(ctx context.Context, path string, answer any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, readWithin, fmt.Errorf("no answer within %s", readWithin))
+	defer cancel()
+	return c.do(ctx, http.MethodGet, path, nil, answer)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, body []byte, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+localHost+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	if err != nil {
+		return c.failed(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		var refused struct{ Error *Error }
+		if json.Unmarshal(text, &refused) == nil && refused.Error != nil {
+			return refused.Error
+		}
+		return fmt.Errorf("%s answered %s: is it another program, or another version?", c.where, resp.Status)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("%s gave an answer that can't be read: is it another version? (%w)", c.where, err)
+	}
+	return nil
+}
+
+// failed says what went wrong on the way, without the URL that nobody asked for.
+func (c *Client) failed(ctx context.Context, err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errors.New("it hung up in the middle of the answer; look at its log")
+	}
+	return fmt.Errorf("asking %s: %w", c.where, err)
+}
+
+// local is a RoundTripper that runs a handler.
+type local struct{ handler http.Handler }
+
+func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
+	rec := &recorder{header: http.Header{}, status: http.StatusOK}
+	r = r.Clone(r.Context())
+	r.Host = r.URL.Host
+	l.handler.ServeHTTP(rec, r)
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		StatusCode: rec.status, Status: fmt.Sprintf("%d %s", rec.status, http.StatusText(rec.status)),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: rec.header, Body: io.NopCloser(&rec.body), ContentLength: int64(rec.body.Len()), Request: r,
+	}, nil
+}
+
+// recorder is a ResponseWriter that keeps the answer.
+type recorder struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }

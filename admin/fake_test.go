@@ -1,0 +1,88 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"tidings/event"
+)
+
+// fakeStore holds what a test put in it, and obeys DeadQuery.
+type fakeStore struct {
+	sources []event.SourceStats
+	sinks   []event.SinkStats
+	stats   event.StoreStats
+	dead    []event.DeadLetter
+	retried map[string][]uint64
+	dropped map[string][]uint64
+	largest int   // change
+	err     error // of every call
+	failAt  int   // changes fail from this one on, counted from 1; 0: never
+	changes int
+}
+
+func (f *fakeStore) Sources() ([]event.SourceStats, error) { return slices.Clone(f.sources), f.err }
+func (f *fakeStore) Sinks() ([]event.SinkStats, error)     { return slices.Clone(f.sinks), f.err }
+func (f *fakeStore) Stats() (event.StoreStats, error)      { return f.stats, f.err }
+
+func (f *fakeStore) Dead(q event.DeadQuery) ([]event.DeadLetter, error) {
+	var found []event.DeadLetter
+	for _, d := range f.dead {
+		if (q.Sink == "" || d.Sink == q.Sink) && (len(q.IDs) == 0 || slices.Contains(q.IDs, d.Event.ID)) && d.Seq > q.After {
+			found = append(found, d)
+		}
+	}
+	slices.SortFunc(found, func(a, b event.DeadLetter) int { return cmp.Compare(a.Seq, b.Seq) })
+	if q.Limit > 0 && len(found) > q.Limit {
+		found = found[:q.Limit]
+	}
+	return found, f.err
+}
+
+func (f *fakeStore) change(to *map[string][]uint64, sink string, seqs []uint64) (int, error) {
+	f.changes++
+	if f.failAt > 0 && f.changes >= f.failAt {
+		return 0, fmt.Errorf("the disk is gone")
+	}
+	if *to == nil {
+		*to = map[string][]uint64{}
+	}
+	(*to)[sink] = append((*to)[sink], seqs...)
+	f.largest = max(f.largest, len(seqs))
+	return len(seqs), nil
+}
+
+func (f *fakeStore) RetryDead(_ context.Context, sink string, seqs []uint64) (int, error) {
+	return f.change(&f.retried, sink, seqs)
+}
+
+func (f *fakeStore) DropDead(_ context.Context, sink string, seqs []uint64) (int, error) {
+	return f.change(&f.dropped, sink, seqs)
+}
+
+// bury adds n dead letters to a sink, with the ids evt_1 and so on.
+func (f *fakeStore) bury(sink string, n int) {
+	f.sinks = append(f.sinks, event.SinkStats{Name: sink, Dead: n})
+	for i := range n {
+		f.dead = append(f.dead, event.DeadLetter{
+			Seq: uint64(i + 1), Sink: sink, DeadAt: time.Date(2026, 3, 4, 5, 6, 7, 8_900_000, time.FixedZone("", 3600)),
+			Attempts: 7, Reason: "the sink answered 422",
+			Event: event.Event{
+				Source: "flatpeak", ID: fmt.Sprintf("evt_%d", i+1), Type: "tariff.changed",
+				Received: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Data: []byte(`{"a": "<&>"}`),
+			},
+			Last: event.Attempt{At: time.Date(2026, 3, 4, 5, 6, 6, 0, time.UTC), Took: 1500 * time.Millisecond, Answer: "no <such> thing"},
+		})
+	}
+}
+
+func client(t *testing.T, s *Server) *Client {
+	t.Helper()
+	c := Local(s.Handler())
+	t.Cleanup(c.Close)
+	return c
+}

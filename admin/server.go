@@ -1,0 +1,207 @@
+// Package admin shows a person, a monitor and the system what Tidings does, and does what they ask for: the control socket
+// and its client, log lines made from notices, and what systemd is told. It owns no state that outlives the process.
+//
+// The control socket speaks HTTP and JSON. The same handlers answer beside a running daemon (Dial) and on the store of a
+// stopped one (Local), so a command has one code for both. Paths carry a version; within it keys are only added.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"tidings/event"
+)
+
+// Store is what this package needs of the store.
+type Store interface {
+	Sources() ([]event.SourceStats, error)
+	Sinks() ([]event.SinkStats, error)
+	Stats() (event.StoreStats, error)
+	// Dead lists dead letters, bodies included.
+	Dead(q event.DeadQuery) ([]event.DeadLetter, error)
+	// RetryDead makes dead letters of a sink owed again, with a new age and the old attempt count, and returns how many.
+	RetryDead(ctx context.Context, sink string, seqs []uint64) (int, error)
+	// DropDead forgets dead letters of a sink and returns how many.
+	DropDead(ctx context.Context, sink string, seqs []uint64) (int, error)
+}
+
+// Server answers on the control socket.
+type Server struct {
+	Store   Store
+	Live    *Live        // nil where no daemon runs: a command on the store of a stopped one
+	Version string       // of the program
+	Log     *slog.Logger // told what people changed; nil tells nobody
+}
+
+// Limits of the control socket. Its users may open the store anyway; the limits keep a mistake small.
+const (
+	maxHeader    = 64 << 10
+	maxBody      = 4 << 20
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second // of an answer; a bulk change takes the time that it takes
+	idleTimeout  = time.Minute
+	grace        = 3 * time.Second // for requests in flight at the end
+)
+
+// Kind says what sort of error a request met.
+type Kind string
+
+const (
+	NotFound Kind = "not_found" // there is no such thing
+	Invalid  Kind = "invalid"   // the request itself is wrong
+	Failed   Kind = "failed"    // it was right and did not work
+)
+
+// Error is how a request failed: one sentence and its kind. It travels from the server to the client.
+type Error struct {
+	Kind    Kind   `json:"kind"`
+	Message string `json:"message"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+func errorf(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// Handler answers GET /v1/ping, /v1/status, /v1/check and /v1/dead, POST /v1/dead/retry and /v1/dead/drop. Whatever a
+// browser sends is refused: the socket may be forwarded to a port of somebody's desktop, and no page there shall speak to it.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, h func(*http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			answer, err := h(r)
+			s.answer(w, answer, err)
+		})
+	}
+	change := func(pattern, done string, apply applyDead) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			var change DeadChange
+			sel, err := readSelection(w, r)
+			if err == nil {
+				change, err = s.changeDead(r.Context(), sel, done, apply)
+			}
+			s.answer(w, change, err)
+		})
+	}
+	handle("GET /v1/ping", func(*http.Request) (any, error) { return struct{}{}, nil })
+	handle("GET /v1/status", func(*http.Request) (any, error) { return s.Status() })
+	handle("GET /v1/check", func(*http.Request) (any, error) { return s.check() })
+	handle("GET /v1/dead", s.listDead)
+	change("POST /v1/dead/retry", "sent again", s.Store.RetryDead)
+	change("POST /v1/dead/drop", "dropped", s.Store.DropDead)
+	handle("/", func(r *http.Request) (any, error) {
+		return nil, errorf(NotFound, "tidings %s does not know %s %s on its control socket", s.Version, r.Method, r.URL.Path)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := refuseBrowser(r); err != nil {
+			s.answer(w, nil, err)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// refuseBrowser refuses what only a browser sends, and host names that are not of this machine: after DNS rebinding a page
+// sends neither Origin nor Sec-Fetch-Site with a GET.
+func refuseBrowser(r *http.Request) error {
+	for _, name := range []string{"Origin", "Referer", "Sec-Fetch-Site"} {
+		if r.Header.Get(name) != "" {
+			return errorf(Invalid, "the control socket answers no browser: the request has the header %s", name)
+		}
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	if host != localHost && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return errorf(Invalid, "the control socket answers for localhost, not for %q", r.Host)
+	}
+	return nil
+}
+
+func (s *Server) answer(w http.ResponseWriter, answer any, err error) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Server", "tidings/"+s.Version)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	if err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			e = errorf(Failed, "%s", oneLine(err))
+		}
+		status := map[Kind]int{NotFound: http.StatusNotFound, Invalid: http.StatusBadRequest}[e.Kind]
+		if status == 0 {
+			status = http.StatusInternalServerError
+		}
+		w.WriteHeader(status)
+		answer = map[string]*Error{"error": e}
+	}
+	_ = enc.Encode(answer) // the client hung up: nobody is left to tell
+}
+
+// Serve answers on l until ctx ends, lets requests in flight end for a moment, closes l and returns. No handler runs
+// after it.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	var conns sync.WaitGroup
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: readTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelDebug),
+		// A connection is new before its goroutine starts and closed when that ends.
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				conns.Add(1)
+			case http.StateClosed:
+				conns.Done()
+			}
+		},
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
+		_ = server.Close()
+		conns.Wait()
+		return fmt.Errorf("serving the control socket: %w", err)
+	case <-ctx.Done():
+	}
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	if server.Shutdown(ending) != nil {
+		_ = server.Close() // cancels the requests' contexts
+	}
+	<-served
+	conns.Wait()
+	return nil
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return s.Log
+}
+
+// oneLine is an error's text on one line; empty for nil.
+func oneLine(err error) string {
+	if err == nil {
+		return ""
+	}
+	return strings.Join(strings.Fields(err.Error()), " ")
+}

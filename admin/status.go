@@ -1,0 +1,281 @@
+package admin
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tidings/event"
+)
+
+// Status is the document that `tidings status --json` prints: how every source, every sink and the store do. Times are in
+// UTC, null where there is none; durations are seconds.
+type Status struct {
+	OK      bool                    `json:"ok"`
+	Message string                  `json:"message"` // what is wrong, each thing named; or that all is well
+	Sources map[string]SourceStatus `json:"sources"`
+	Sinks   map[string]SinkStatus   `json:"sinks"`
+	Store   event.StoreStats        `json:"store"`
+}
+
+// SourceStatus is a source's part of Status. What a running daemon alone knows is empty without one.
+type SourceStatus struct {
+	State       string     `json:"state"`        // an event.SourceHealth, StateStarting before the first poll has ended, or StateStopped
+	LastSuccess *time.Time `json:"last_success"` // the end of the last poll that went well in this run
+	NextPoll    *time.Time `json:"next_poll"`
+	Lag         *float64   `json:"lag"`    // seconds since the source was last known caught up
+	Error       string     `json:"error"`  // of the last poll; empty when that went well
+	Listed      uint64     `json:"listed"` // in this run, repeats included
+	New         uint64     `json:"new"`    // in this run
+	Gaps        int        `json:"gaps"`   // ever
+}
+
+// SinkStatus is a sink's part of Status.
+type SinkStatus struct {
+	State    string     `json:"state"` // an event.Health, or StateRemoved
+	Owed     uint64     `json:"owed"`
+	Oldest   *time.Time `json:"oldest"`   // when the oldest owed event was taken in
+	Retrying int        `json:"retrying"` // failed at least once and due again
+	Dead     int        `json:"dead"`
+	Error    string     `json:"error"` // why it is down or paused; else of the last failed attempt while deliveries are retried
+}
+
+// The states that are neither an event.SourceHealth nor an event.Health.
+const (
+	StateStarting = "starting"
+	StateStopped  = "stopped" // no daemon runs
+	StateRemoved  = "removed" // a sink that is no longer configured: what it is owed waits for its name to come back
+)
+
+// Level grades what is wrong, as monitors do; its number is the exit code that they expect.
+type Level int
+
+const (
+	LevelOK       Level = iota
+	LevelWarning        // a person should look
+	LevelCritical       // events are not coming in, or not going out
+)
+
+func (l Level) String() string {
+	switch l {
+	case LevelOK:
+		return "ok"
+	case LevelWarning:
+		return "warning"
+	}
+	return "critical"
+}
+
+// Check is Status in one word and one line, for monitors.
+type Check struct {
+	Level   Level  `json:"level"`
+	Message string `json:"message"`
+}
+
+const (
+	staleAfter = 15 * time.Minute   // a source that fails for so long is critical, not a hiccup
+	gapShown   = 7 * 24 * time.Hour // a gap makes the status not ok for so long; it stays in the count for ever
+)
+
+// A problem is one thing that makes the status not ok.
+type problem struct {
+	level Level
+	text  string
+}
+
+// Status reads how everything does now.
+func (s *Server) Status() (Status, error) {
+	status, _, err := s.examine()
+	return status, err
+}
+
+// examine builds the status and lists what is wrong with it, the store first, then sources and sinks by name.
+func (s *Server) examine() (Status, []problem, error) {
+	stats, err := s.Store.Stats()
+	if err != nil {
+		return Status{}, nil, fmt.Errorf("reading the store's figures: %w", err)
+	}
+	sources, err := s.Store.Sources()
+	if err != nil {
+		return Status{}, nil, fmt.Errorf("reading the sources from the store: %w", err)
+	}
+	sinks, err := s.Store.Sinks()
+	if err != nil {
+		return Status{}, nil, fmt.Errorf("reading the sinks from the store: %w", err)
+	}
+	slices.SortFunc(sources, func(a, b event.SourceStats) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(sinks, func(a, b event.SinkStats) int { return strings.Compare(a.Name, b.Name) })
+
+	now := time.Now()
+	status := Status{Sources: map[string]SourceStatus{}, Sinks: map[string]SinkStatus{}, Store: stats}
+	var problems []problem
+	if s.Live == nil {
+		problems = append(problems, problem{LevelCritical, "the daemon is not running"})
+	}
+	if stats.Full != "" {
+		problems = append(problems, problem{LevelCritical, "nothing is taken in: " + stats.Full})
+	}
+	for _, st := range sources {
+		entry, configured := s.source(st, now)
+		if !configured {
+			continue
+		}
+		status.Sources[st.Name] = entry
+		problems = append(problems, sourceProblems(st, entry, now)...)
+	}
+	for _, st := range sinks {
+		entry := s.sink(st)
+		status.Sinks[st.Name] = entry
+		problems = append(problems, sinkProblems(st.Name, entry)...)
+	}
+	status.OK = len(problems) == 0
+	status.Message = message(problems)
+	return status, problems, nil
+}
+
+// source is the status of one source; false if it is no longer configured, as far as is known.
+func (s *Server) source(st event.SourceStats, now time.Time) (SourceStatus, bool) {
+	entry := SourceStatus{State: StateStopped, Gaps: st.GapCount}
+	if s.Live == nil {
+		return entry, true
+	}
+	live, ok := s.Live.Source(st.Name)
+	if !ok {
+		return SourceStatus{}, false
+	}
+	entry.State = StateStarting
+	if live.Health != "" {
+		entry.State = string(live.Health)
+	}
+	entry.LastSuccess, entry.NextPoll = instant(live.LastSuccess), instant(live.NextPoll)
+	if !live.LastSuccess.IsZero() {
+		entry.Lag = new(max(0, now.Sub(live.LastSuccess).Round(time.Millisecond).Seconds()))
+	}
+	entry.Error, entry.Listed, entry.New = live.Error, live.Listed, live.New
+	return entry, true
+}
+
+func (s *Server) sink(st event.SinkStats) SinkStatus {
+	entry := SinkStatus{
+		State: st.State.Health.String(), Owed: st.Owed, Oldest: instant(st.Oldest),
+		Retrying: st.Retrying, Dead: st.Dead, Error: st.State.Reason,
+	}
+	if s.Live != nil && st.State.Health == event.Up {
+		entry.Error = ""
+		if live, ok := s.Live.Sink(st.Name); ok && st.Retrying > 0 {
+			entry.Error = live.Error
+		}
+	}
+	if st.Frozen {
+		entry.State = StateRemoved
+	}
+	return entry
+}
+
+func sourceProblems(st event.SourceStats, entry SourceStatus, now time.Time) []problem {
+	var found []problem
+	tell := func(level Level, format string, args ...any) {
+		found = append(found, problem{level, "source " + st.Name + " " + fmt.Sprintf(format, args...)})
+	}
+	switch event.SourceHealth(entry.State) {
+	case event.SourceFailing:
+		level := LevelWarning
+		if entry.Lag == nil || *entry.Lag > staleAfter.Seconds() {
+			level = LevelCritical
+		}
+		tell(level, "is failing (%s)", entry.Error)
+	case event.SourceRefused:
+		tell(LevelCritical, "is refused by its API (%s)", entry.Error)
+	case event.SourceBlocked:
+		tell(LevelCritical, "is blocked by the store (%s)", entry.Error)
+	case event.SourceLimited:
+		tell(LevelWarning, "is asked by its API to wait (%s)", entry.Error)
+	}
+	recent := slices.DeleteFunc(slices.Clone(st.Gaps), func(g event.Gap) bool { return now.Sub(g.Found) > gapShown })
+	if len(recent) > 0 {
+		newest := slices.MaxFunc(recent, func(a, b event.Gap) int { return a.Found.Compare(b.Found) })
+		level, word := LevelWarning, "may have"
+		if slices.ContainsFunc(recent, func(g event.Gap) bool { return g.Certain }) {
+			level, word = LevelCritical, "has"
+		}
+		tell(level, "%s a gap (found %s: %s)", word, newest.Found.UTC().Format(time.RFC3339), newest.Why)
+	}
+	return found
+}
+
+func sinkProblems(name string, entry SinkStatus) []problem {
+	var found []problem
+	switch entry.State {
+	case StateRemoved:
+		return nil // somebody took it out of the configuration: its state is no news
+	case event.Down.String():
+		found = append(found, problem{LevelCritical, fmt.Sprintf("sink %s is down (%s)", name, entry.Error)})
+	case event.Paused.String():
+		found = append(found, problem{LevelWarning, fmt.Sprintf("sink %s is paused (%s)", name, entry.Error)})
+	}
+	switch {
+	case entry.Dead == 1:
+		found = append(found, problem{LevelWarning, fmt.Sprintf("sink %s has 1 dead letter", name)})
+	case entry.Dead > 1:
+		found = append(found, problem{LevelWarning, fmt.Sprintf("sink %s has %d dead letters", name, entry.Dead)})
+	}
+	return found
+}
+
+// message joins the problems to one line; what is beyond the first five is counted.
+func message(problems []problem) string {
+	if len(problems) == 0 {
+		return "all is well"
+	}
+	const most = 5
+	var texts []string
+	for _, p := range problems[:min(most, len(problems))] {
+		texts = append(texts, p.text)
+	}
+	if rest := len(problems) - most; rest > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", rest))
+	}
+	return strings.Join(strings.Fields(strings.Join(texts, "; ")), " ")
+}
+
+// check grades the status by its worst problem.
+func (s *Server) check() (Check, error) {
+	status, problems, err := s.examine()
+	if err != nil {
+		return Check{}, err
+	}
+	c := Check{Message: status.Message}
+	for _, p := range problems {
+		c.Level = max(c.Level, p.level)
+	}
+	return c, nil
+}
+
+// Line is the status in one short line, for systemd's STATUS=.
+func (st Status) Line() string {
+	var well, owed, dead int
+	for source := range maps.Values(st.Sources) {
+		if source.State == string(event.SourceOK) {
+			well++
+		}
+	}
+	for sink := range maps.Values(st.Sinks) {
+		owed += int(sink.Owed)
+		dead += sink.Dead
+	}
+	line := fmt.Sprintf("%d/%d sources ok, %d owed, %d dead", well, len(st.Sources), owed, dead)
+	if !st.OK {
+		line += "; " + st.Message
+	}
+	return line
+}
+
+// instant gives a time its form in JSON: UTC, milliseconds, nil for none.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UTC().Truncate(time.Millisecond))
+}
