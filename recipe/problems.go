@@ -48,6 +48,9 @@ func (h *HTTP) Problems() []Problem {
 			c.add("fetch_one", "says nowhere where the event's id goes; write {id} in it")
 		}
 		c.sameOrigin("fetch_one", h.FetchOne, h.URL)
+		if h.ID == "" || strings.ContainsAny(h.ID, "{}") {
+			c.add("fetch_one", "needs id to be a plain path: the API takes its own id, nothing made of it")
+		}
 	}
 	return c.problems
 }

@@ -121,8 +121,9 @@ func TestProblems(t *testing.T) {
 		{base + "errors: [{status: 42, means: lost}]", "errors[0].status", "42"},
 		{base + "errors: [{status: 410, equals: x, means: lost}]", "errors[0].path", "missing"},
 		{base + "errors: [{status: 200, means: lost}]", "errors[0].path", "success"},
-		{base + "fetch_one: https://api.example.com/events", "fetch_one", "{id}"},
-		{base + "fetch_one: https://b.example.com/{id}", "fetch_one", "origin"},
+		{base + "fetch_one: 'https://api.example.com/{id}'", "fetch_one", "plain path"},
+		{base + "id: id\nfetch_one: https://api.example.com/events", "fetch_one", "{id}"},
+		{base + "id: id\nfetch_one: https://b.example.com/{id}", "fetch_one", "origin"},
 	} {
 		t.Run(test.yaml, func(t *testing.T) {
 			var h HTTP

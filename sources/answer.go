@@ -1,0 +1,153 @@
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"tidings/event"
+	"tidings/poller"
+	"tidings/recipe"
+)
+
+// maxRetryAfter is the longest wait that an API is believed to mean.
+const maxRetryAfter = 31 * 24 * time.Hour
+
+// answer is what came back for a request.
+type answer struct {
+	what    string
+	private bool
+	veil    veil
+	status  int
+	header  http.Header
+	body    string
+	over    bool // the body is longer than asked for, and not here
+}
+
+// judge says what an answer means by the recipe's rules and by its status: nil for a success.
+func (h *HTTP) judge(a answer) error {
+	if r := h.rule(a); r != nil {
+		switch r.Means {
+		case recipe.Refused:
+			return a.is(event.SourceRefused, "the API refuses the account; see to it with the vendor")
+		case recipe.Limited:
+			return a.is(event.SourceLimited, "the API asks to be asked less often")
+		default:
+			err := a.is(event.SourceFailing, "the API no longer knows the position that was asked for")
+			err.Lost = true
+			return err
+		}
+	}
+	_, waits := a.retryAfter()
+	switch {
+	case a.status/100 == 2:
+		return nil
+	case a.status == http.StatusUnauthorized:
+		return a.is(event.SourceRefused, "the API does not take the credentials; check them")
+	case a.status == http.StatusForbidden:
+		return a.is(event.SourceRefused, "the API does not allow the account this; check its permissions and its credentials")
+	case a.status == http.StatusTooManyRequests:
+		return a.is(event.SourceLimited, "the API asks to be asked less often")
+	case a.status == http.StatusServiceUnavailable && waits:
+		return a.is(event.SourceLimited, "the API asks to be asked later")
+	default:
+		return a.is(event.SourceFailing, "")
+	}
+}
+
+// rule returns the recipe's first rule for the answer.
+func (h *HTTP) rule(a answer) *recipe.ErrorRule {
+	for i, r := range h.recipe.Errors {
+		if r.Status != a.status {
+			continue
+		}
+		if r.Path == "" {
+			return &h.recipe.Errors[i]
+		}
+		body, err := parse(a.body)
+		if err != nil {
+			continue
+		}
+		v := body.Get(r.Path)
+		if r.Equals == "" && text(v) != "" && v.Type != gjson.False || r.Equals != "" && text(v) == r.Equals {
+			return &h.recipe.Errors[i]
+		}
+	}
+	return nil
+}
+
+// is makes the answer an error; a wait that it asks for is in it where the API limits us.
+func (a answer) is(health event.SourceHealth, meaning string) *poller.FetchError {
+	sentence := fmt.Sprintf("%s answered %d", a.what, a.status)
+	if s := http.StatusText(a.status); s != "" {
+		sentence += " " + s
+	}
+	e := &poller.FetchError{Health: health}
+	if health == event.SourceLimited {
+		if e.After, _ = a.retryAfter(); e.After > 0 {
+			meaning += fmt.Sprintf(", in %s", e.After.Round(time.Second))
+		}
+	}
+	if meaning != "" {
+		sentence += ": " + meaning
+	}
+	e.Err = errors.New(sentence + a.quote("it says"))
+	return e
+}
+
+// unreadable is the error of an answer of success that is not what it should be: "... but the answer is not valid JSON".
+func (a answer) unreadable(err error) error {
+	return failing("%s answered %d %s, but the answer %s%s", a.what, a.status, http.StatusText(a.status),
+		a.veil.text(err.Error()), a.quote("it begins"))
+}
+
+// quote is the beginning of the body for the end of a sentence; empty where there is nothing that may be shown.
+func (a answer) quote(intro string) string {
+	if a.private && a.status/100 == 2 {
+		return ""
+	}
+	excerpt := a.veil.excerpt(a.body)
+	if excerpt == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (%s: «%s»)", intro, excerpt)
+}
+
+func (a answer) tooLarge(limit int64) error {
+	return failing("%s answered with more than the %d bytes that one answer may have; nothing of it was taken", a.what, limit)
+}
+
+func (a answer) date() time.Time {
+	t, err := http.ParseTime(a.header.Get("Date"))
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// retryAfter reads Retry-After (RFC 9110, 10.2.3): seconds, or a date, which counts from the answer's own Date. It reports false
+// where there is none that makes sense.
+func (a answer) retryAfter() (time.Duration, bool) {
+	value := strings.TrimSpace(a.header.Get("Retry-After"))
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		if math.IsNaN(seconds) || seconds < 0 {
+			return 0, false
+		}
+		return time.Duration(min(math.Ceil(seconds), maxRetryAfter.Seconds())) * time.Second, true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	now := a.date()
+	if now.IsZero() {
+		now = time.Now()
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter), true
+}

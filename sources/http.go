@@ -1,0 +1,157 @@
+// Package sources holds the fetchers: they ask an API for one page of its event list and give each item its id, type and
+// time. The HTTP one acts on a recipe.HTTP; it logs in, keeps credentials to one origin, bounds time and bytes, and turns every
+// failure into a *poller.FetchError of one sentence without a secret in it.
+//
+// Items are kept byte for byte: a document is checked once, then cut where its values stand, and never marshalled again.
+package sources
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"tidings/event"
+	"tidings/poller"
+	"tidings/recipe"
+)
+
+// Options are what a source has beside its recipe. The zero value of a field means its default.
+type Options struct {
+	Source       string                  // name of the source, put into its events
+	ExtraQuery   map[string]event.Secret // query parameters of the list, beside the recipe's own
+	Timeout      time.Duration           // of one request, its body included; 30s
+	LoginTimeout time.Duration           // of a login; 15s
+	MaxBody      int64                   // bytes of one page, decompressed; 32 MiB
+	UserAgent    string                  // "tidings"
+	Transport    http.RoundTripper       // one of its own, with the proxy of the environment
+}
+
+// HTTP fetches from one JSON event list. It implements poller.Fetcher and is safe for use by several goroutines at once.
+type HTTP struct {
+	recipe  recipe.HTTP
+	options Options
+	client  *http.Client
+	values  map[string]event.Secret
+	veil    veil // all values; a request's token comes on top
+	list    lister
+	origin  string      // what credentials go to
+	url     *url.URL    // of the list, with every parameter but the paging's
+	header  http.Header // of every request, with credentials that need no login
+	login   *session    // nil without a login
+	size    atomic.Int64
+}
+
+var _ poller.Fetcher = (*HTTP)(nil)
+
+// Fetch asks for the page at cursor. A page over the size limit is asked for again with half as many items, down to one; the
+// smaller number stands until the head of the list is asked for again. Every error is a *poller.FetchError.
+func (h *HTTP) Fetch(ctx context.Context, cursor string) (event.Page, error) {
+	paging := h.recipe.Paging
+	if cursor == "" {
+		h.size.Store(int64(paging.Size))
+	} else if paging.Param == "" {
+		return event.Page{}, failing("the list at %s has one page, and another was asked for", h.shown(h.url))
+	}
+	for {
+		size := h.size.Load()
+		if size == 0 { // a cursor from before a restart
+			size = int64(paging.Size)
+		}
+		a, err := h.get(ctx, h.page(cursor, size))
+		if err != nil {
+			return event.Page{}, err
+		}
+		if a.over && paging.Limit != "" && size > 1 {
+			h.size.Store(size / 2)
+			continue
+		}
+		if a.over {
+			return event.Page{}, a.tooLarge(h.options.MaxBody)
+		}
+		page, err := h.list.page(a.body, cursor)
+		if err != nil {
+			return event.Page{}, a.unreadable(err)
+		}
+		page.Date = a.date()
+		return page, nil
+	}
+}
+
+// FetchOne asks for one event by its id. Every error is a *poller.FetchError.
+func (h *HTTP) FetchOne(ctx context.Context, id string) (event.Event, error) {
+	r, err := h.one(id)
+	if err != nil {
+		return event.Event{}, failing("%w", err)
+	}
+	a, err := h.get(ctx, r)
+	if err != nil {
+		return event.Event{}, err
+	}
+	if a.over {
+		return event.Event{}, a.tooLarge(h.options.MaxBody)
+	}
+	body, err := parse(a.body)
+	if err != nil {
+		return event.Event{}, a.unreadable(err)
+	}
+	e, _, _ := h.list.event(body)
+	switch {
+	case e.Broken != "":
+		return event.Event{}, a.unreadable(fmt.Errorf("is no event: %s", e.Broken))
+	case e.ID != id:
+		return event.Event{}, a.unreadable(fmt.Errorf("is another event, %.100q", e.ID))
+	}
+	return e, nil
+}
+
+// get makes a request with what auth asks for: with a login, once more with a new token when the API answers 401. What it returns
+// is a success by its status and by the recipe's rules.
+func (h *HTTP) get(ctx context.Context, r request) (answer, error) {
+	r.timeout = h.options.Timeout
+	r.max = h.options.MaxBody
+	if h.login == nil {
+		a, err := h.ask(ctx, r)
+		if err != nil {
+			return a, err
+		}
+		return a, h.judge(a)
+	}
+	for first := true; ; first = false {
+		token, err := h.token(ctx, r.token)
+		if err != nil {
+			return answer{}, err
+		}
+		r.token = token
+		a, err := h.ask(ctx, r)
+		if err != nil {
+			return a, err
+		}
+		if a.status == http.StatusUnauthorized && first && h.rule(a) == nil {
+			continue
+		}
+		return a, h.judge(a)
+	}
+}
+
+// failing is an error that says no more than "try again with backoff".
+func failing(format string, args ...any) *poller.FetchError {
+	return &poller.FetchError{Health: event.SourceFailing, Err: fmt.Errorf(format, args...)}
+}
+
+func (o Options) withDefaults() Options {
+	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
+	o.LoginTimeout = cmp.Or(o.LoginTimeout, 15*time.Second)
+	o.MaxBody = cmp.Or(o.MaxBody, 32<<20)
+	o.UserAgent = cmp.Or(o.UserAgent, "tidings")
+	if o.Transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxResponseHeaderBytes = 256 << 10
+		t.MaxIdleConnsPerHost = 2
+		o.Transport = t
+	}
+	return o
+}

@@ -1,0 +1,207 @@
+package sources
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"tidings/event"
+	"tidings/recipe"
+)
+
+// New makes the fetcher of a recipe, with the values of its parameters. It asks nobody anything; its errors name the part of the
+// recipe that they are about, and no value.
+func New(r recipe.HTTP, values map[string]event.Secret, o Options) (*HTTP, error) {
+	if problems := r.Problems(); len(problems) > 0 {
+		return nil, fmt.Errorf("%s %s", problems[0].Path, problems[0].Text)
+	}
+	h := &HTTP{recipe: r, options: o.withDefaults(), values: values}
+	h.client = &http.Client{Transport: h.options.Transport, CheckRedirect: h.checkRedirect}
+	var err error
+	if h.list, err = newLister(h.options.Source, r); err != nil {
+		return nil, err
+	}
+	if h.url, err = h.expandURL("url", r.URL, h.lookup); err != nil {
+		return nil, err
+	}
+	h.origin = recipe.Origin(h.url)
+	h.veil = newVeil(h.secrets()...)
+	if err := h.setQuery(); err != nil {
+		return nil, err
+	}
+	if err := h.setHeader(); err != nil {
+		return nil, err
+	}
+	if r.Auth.Login != nil {
+		if h.login, err = h.newSession(*r.Auth.Login); err != nil {
+			return nil, err
+		}
+	}
+	if r.FetchOne != "" {
+		if _, err := h.one("id"); err != nil {
+			return nil, err
+		}
+	}
+	return h, nil
+}
+
+// lookup gives a parameter's value; an empty one is none.
+func (h *HTTP) lookup(name string) (string, bool) {
+	v := h.values[name]
+	return v.Reveal(), !v.IsZero()
+}
+
+// secrets lists every text that must not be shown. Any value may be one: a recipe does not say which.
+func (h *HTTP) secrets() []string {
+	var texts []string
+	for _, v := range h.values {
+		texts = append(texts, v.Reveal())
+	}
+	for _, v := range h.options.ExtraQuery {
+		texts = append(texts, v.Reveal())
+	}
+	if password, ok := h.url.User.Password(); ok {
+		texts = append(texts, password, basic(h.url.User.Username(), password))
+	}
+	return texts
+}
+
+// expand puts values into the recipe's template at path.
+func (h *HTTP) expand(path, text string) (string, error) {
+	t, err := recipe.ParseTemplate(text)
+	if err != nil {
+		return "", fmt.Errorf("%s %w", path, err)
+	}
+	s, err := t.Expand(h.lookup)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return s, nil
+}
+
+// expandURL does so for a URL, which has to be of the origin that credentials go to.
+func (h *HTTP) expandURL(path, text string, lookup func(string) (string, bool)) (*url.URL, error) {
+	t, err := recipe.ParseTemplate(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s %w", path, err)
+	}
+	s, err := t.ExpandURL(lookup)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%s, its values put in, is not an address: want https:// or http://, a host, a path, and no # part", path)
+	}
+	if h.origin != "" && recipe.Origin(u) != h.origin {
+		return nil, fmt.Errorf("%s is of another origin than url; credentials go to one origin only", path)
+	}
+	return u, nil
+}
+
+func (h *HTTP) setQuery() error {
+	query := url.Values{}
+	for key, text := range h.recipe.Query {
+		value, err := h.expand("query."+key, text)
+		if _, missing := errors.AsType[*recipe.MissingError](err); missing {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		query.Set(key, value)
+	}
+	for _, key := range slices.Sorted(maps.Keys(h.options.ExtraQuery)) {
+		if h.recipe.OwnQuery(key) {
+			return fmt.Errorf("the query parameter %q is the recipe's own and can't be set beside it", key)
+		}
+		query.Set(key, h.options.ExtraQuery[key].Reveal())
+	}
+	addQuery(h.url, query)
+	return nil
+}
+
+// addQuery leaves what is in the URL as it stands.
+func addQuery(u *url.URL, query url.Values) {
+	if len(query) == 0 {
+		return
+	}
+	if u.RawQuery != "" {
+		u.RawQuery += "&"
+	}
+	u.RawQuery += query.Encode()
+}
+
+func (h *HTTP) setHeader() error {
+	h.header = http.Header{"Accept": {"application/json"}, "User-Agent": {h.options.UserAgent}}
+	for key, text := range h.recipe.Headers {
+		value, err := h.expand("headers."+key, text)
+		if _, missing := errors.AsType[*recipe.MissingError](err); missing {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := setHeader(h.header, "headers."+key, key, value); err != nil {
+			return err
+		}
+	}
+	switch auth := h.recipe.Auth; {
+	case auth.Bearer != "":
+		token, err := h.expand("auth.bearer", auth.Bearer)
+		if err != nil {
+			return err
+		}
+		return setHeader(h.header, "auth.bearer", "Authorization", "Bearer "+token)
+	case auth.Basic != nil:
+		value, err := h.basic("auth.basic", auth.Basic)
+		if err != nil {
+			return err
+		}
+		h.header.Set("Authorization", value)
+	case auth.Header != nil:
+		value, err := h.expand("auth.header.value", auth.Header.Value)
+		if err != nil {
+			return err
+		}
+		return setHeader(h.header, "auth.header.value", auth.Header.Name, value)
+	}
+	return nil
+}
+
+func setHeader(header http.Header, path, key, value string) error {
+	if hasControl(value) {
+		return fmt.Errorf("%s: the value has a line break or another control character; look for one at the end of the secret", path)
+	}
+	header.Set(key, value)
+	return nil
+}
+
+// basic gives the Authorization header of HTTP Basic, and takes note of it as a secret.
+func (h *HTTP) basic(path string, b *recipe.Basic) (string, error) {
+	user, err := h.expand(path+".user", b.User)
+	if err != nil {
+		return "", err
+	}
+	password, err := h.expand(path+".password", b.Password)
+	if err != nil {
+		return "", err
+	}
+	if hasControl(user + password) {
+		return "", fmt.Errorf("%s: a value has a line break or another control character; look for one at the end of the secret", path)
+	}
+	if strings.Contains(user, ":") {
+		return "", fmt.Errorf("%s.user: the value has a colon, which a user's name can't have (RFC 7617)", path)
+	}
+	encoded := basic(user, password)
+	h.veil = h.veil.with(encoded)
+	return "Basic " + encoded, nil
+}
+
+func hasControl(text string) bool {
+	return strings.ContainsFunc(text, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f })
+}

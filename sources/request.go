@@ -1,0 +1,168 @@
+package sources
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"tidings/recipe"
+)
+
+const (
+	maxRedirects = 5
+	maxErrorBody = 64 << 10 // of an answer that is an error; more is not read
+)
+
+// request is one request to the API's origin.
+type request struct {
+	method  string
+	url     *url.URL
+	header  http.Header
+	what    string // method and URL in a text that may be shown
+	token   string // from the login
+	timeout time.Duration
+	max     int64 // bytes of the answer
+	private bool  // an answer of success holds a secret, and is never quoted
+}
+
+// page is the request for one page of the list.
+func (h *HTTP) page(cursor string, size int64) request {
+	paging, query := h.recipe.Paging, url.Values{}
+	if paging.Limit != "" {
+		query.Set(paging.Limit, strconv.FormatInt(size, 10))
+	}
+	shown := h.shown(h.url)
+	if len(query) > 0 {
+		shown += "?" + query.Encode()
+	}
+	if cursor != "" {
+		query.Set(paging.Param, cursor)
+		separator := "?"
+		if len(query) > 1 {
+			separator = "&"
+		}
+		shown += separator + url.QueryEscape(paging.Param) + "=" + cut(h.veil.text(url.QueryEscape(cursor)), 100)
+	}
+	u := *h.url
+	addQuery(&u, query)
+	method := methodOr(h.recipe.Method)
+	return request{method: method, url: &u, header: h.header, what: method + " " + shown}
+}
+
+// one is the request for one event.
+func (h *HTTP) one(id string) (request, error) {
+	if h.recipe.FetchOne == "" {
+		return request{}, errors.New("this API has no way to ask for one event")
+	}
+	if id == "" || id == "." || id == ".." { // a server would take these for steps in its path
+		return request{}, fmt.Errorf("the id %q can't be asked for by itself", id)
+	}
+	u, err := h.expandURL("fetch_one", h.recipe.FetchOne, func(name string) (string, bool) {
+		if name == "id" {
+			return id, true
+		}
+		return h.lookup(name)
+	})
+	if err != nil {
+		return request{}, err
+	}
+	return request{method: http.MethodGet, url: u, header: h.header, what: "GET " + h.shown(u)}, nil
+}
+
+func methodOr(method string) string {
+	if method == "" {
+		return http.MethodGet
+	}
+	return method
+}
+
+// shown is a URL without its query, its password, and any value in its path.
+func (h *HTTP) shown(u *url.URL) string {
+	return u.Scheme + "://" + u.Host + cut(h.veil.text(u.EscapedPath()), 200)
+}
+
+// ask makes one request and reads its answer, whatever its status. An answer of success is whole, or over.
+func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
+	a := answer{what: r.what, private: r.private, veil: h.veil.with(r.token)}
+	bounded, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(bounded, r.method, r.url.String(), nil)
+	if err != nil {
+		return a, failing("%s can't be sent: %s", r.what, a.veil.text(err.Error()))
+	}
+	req.Header = r.header.Clone()
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	resp, err := h.client.Do(req)
+	if err != nil {
+		return a, a.broken(ctx, bounded, r, err, "the connection was closed without an answer")
+	}
+	defer resp.Body.Close()
+	a.status, a.header = resp.StatusCode, resp.Header
+	ok := a.status/100 == 2
+	limit := r.max
+	if !ok {
+		limit = min(limit, maxErrorBody)
+	}
+	if ok && resp.ContentLength > limit {
+		a.over = true
+		return a, nil
+	}
+	var body strings.Builder
+	if resp.ContentLength > 0 {
+		body.Grow(int(min(resp.ContentLength, limit)))
+	}
+	n, err := io.Copy(&body, io.LimitReader(resp.Body, limit+1))
+	switch {
+	case n > limit && ok:
+		a.over = true
+		return a, nil
+	case err != nil && (ok || ctx.Err() != nil): // a status of failure speaks for itself, however little follows it
+		a.body = body.String()
+		return a, a.broken(ctx, bounded, r, err, fmt.Sprintf("the answer (%d %s) broke off after %d bytes%s", a.status,
+			http.StatusText(a.status), n, a.quote("it begins")))
+	}
+	a.body = body.String()
+	return a, nil
+}
+
+// broken is the error of a request without a whole answer; cutOff says what an end before its time means.
+func (a answer) broken(ctx, bounded context.Context, r request, err error, cutOff string) error {
+	if ctx.Err() != nil {
+		return failing("%s was given up: %w", r.what, ctx.Err())
+	}
+	if bounded.Err() != nil {
+		return failing("%s: there was no whole answer within %s", r.what, r.timeout)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return failing("%s: %s", r.what, cutOff)
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok { // it quotes the URL, query and all
+		err = u.Err
+	}
+	return failing("%s: %s", r.what, a.veil.text(err.Error()))
+}
+
+// checkRedirect follows a redirect within the origin only: every request carries credentials.
+func (h *HTTP) checkRedirect(req *http.Request, via []*http.Request) error {
+	if recipe.Origin(req.URL) != h.origin {
+		return fmt.Errorf("it redirects to another origin, %s://%s, which is not followed, as credentials go to one origin only; "+
+			"if the API has moved, give its new address", req.URL.Scheme, req.URL.Host)
+	}
+	if len(via) > maxRedirects {
+		return fmt.Errorf("it redirects more than %d times", maxRedirects)
+	}
+	return nil
+}
+
+func basic(user, password string) string {
+	return base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+}
