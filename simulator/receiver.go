@@ -29,7 +29,7 @@ type Receiver struct {
 	refuse  float64
 	slow    time.Duration
 	down    bool
-	refused map[string]bool // ids that are refused for ever
+	refused map[string]bool // ids that are refused
 	index   map[string]int  // id -> its place in order
 	order   []Received
 	stats   ReceiverStats
@@ -79,10 +79,11 @@ func (c *Receiver) SetSlow(d time.Duration) {
 	c.slow = d
 }
 
-// RefuseIDs makes the receiver refuse these events for ever.
+// RefuseIDs makes the receiver refuse these events, and no others, until it is called again.
 func (c *Receiver) RefuseIDs(ids ...string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	clear(c.refused)
 	for _, id := range ids {
 		c.refused[id] = true
 	}
