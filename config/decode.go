@@ -10,7 +10,7 @@ import (
 
 // decoder reads one file. It never stops at a problem: what can't be read is left at its default and told.
 type decoder struct {
-	env      Env
+	env      env
 	dir      string // absolute directory of the file; relative paths start here
 	problems []Problem
 	anchors  map[string]*ast.AnchorNode

@@ -93,7 +93,7 @@ func (d *decoder) resolve(v value, p part) (string, bool) {
 	var ok bool
 	switch p.kind {
 	case "env":
-		if text, ok = d.env.Lookup(p.text); !ok {
+		if text, ok = d.env.lookup(p.text); !ok {
 			d.problem(v, "the environment variable %s is not set", p.text)
 		}
 	case "file":
@@ -110,7 +110,7 @@ func (d *decoder) resolve(v value, p part) (string, bool) {
 
 func (d *decoder) credential(v value, name string) (string, bool) {
 	load := "with systemd, add LoadCredential=" + name + ":/PATH/TO/IT to the unit"
-	dir, ok := d.env.Lookup("CREDENTIALS_DIRECTORY")
+	dir, ok := d.env.lookup("CREDENTIALS_DIRECTORY")
 	if !ok || dir == "" {
 		d.problem(v, "the credential %s is not there: %s; without it, set $CREDENTIALS_DIRECTORY to a directory with a file of that name",
 			name, load)
@@ -121,7 +121,7 @@ func (d *decoder) credential(v value, name string) (string, bool) {
 
 // readSecret reads a small file and takes one trailing newline off.
 func (d *decoder) readSecret(v value, path, what, hint string) (string, bool) {
-	data, err := d.env.ReadFile(path)
+	data, err := d.env.readFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		d.problem(v, "%s does not exist%s", what, hint)

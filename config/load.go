@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -17,9 +18,13 @@ import (
 // maxTokens bounds what the parser is given: it takes quadratic time and a stack as deep as the file nests.
 const maxTokens = 50_000
 
-// Load reads, checks and completes the configuration in file. The error is an *Errors with every problem there is.
-func Load(file string, env Env) (*Config, error) {
-	c, problems := load(file, env, nil)
+// Load reads, checks and completes the configuration in file. The error is an *Errors with every problem there is, unless
+// the file itself can't be read.
+func Load(file string) (*Config, error) {
+	c, problems, err := load(file, machine, nil)
+	if err != nil {
+		return nil, err
+	}
 	if len(problems.Problems) > 0 {
 		return nil, problems
 	}
@@ -28,8 +33,15 @@ func Load(file string, env Env) (*Config, error) {
 
 // Places reads only where the configuration in file puts its data and its control socket, so that a client finds the daemon
 // even when something else in the file is wrong, or is not for the client's eyes.
-func Places(file string, env Env) (dataDir, control string, err error) {
-	c, problems := load(file, env, nil)
+func Places(file string) (dataDir, control string, err error) {
+	return places(file, machine)
+}
+
+func places(file string, from env) (dataDir, control string, err error) {
+	c, problems, err := load(file, from, nil)
+	if err != nil {
+		return "", "", err
+	}
 	problems.Problems = slices.DeleteFunc(problems.Problems, func(p Problem) bool {
 		return p.Path != "" && p.Path != "data_dir" && p.Path != "control"
 	})
@@ -39,9 +51,10 @@ func Places(file string, env Env) (dataDir, control string, err error) {
 	return c.DataDir, c.Control, nil
 }
 
-func load(file string, env Env, onTable func(string, []string)) (*Config, *Errors) {
+// load does the work of Load on any machine. onTable, unless nil, is told the keys of each mapping that is read.
+func load(file string, from env, onTable func(path string, keys []string)) (*Config, *Errors, error) {
 	d := &decoder{
-		env:      env.withDefaults(),
+		env:      from,
 		anchors:  map[string]*ast.AnchorNode{},
 		budget:   maxValues,
 		broken:   map[string]bool{},
@@ -54,27 +67,25 @@ func load(file string, env Env, onTable func(string, []string)) (*Config, *Error
 		Log:   Log{Level: slog.LevelInfo, Format: "auto"},
 		Store: Store{Remember: 90 * day, Keep: 14 * day, MaxSize: 10 << 30, MinFree: 512 << 20},
 	}
-	d.file(c)
+	path, err := filepath.Abs(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find the configuration %s: %w", file, err)
+	}
+	d.dir = filepath.Dir(path)
+	data, err := from.readFile(file)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	d.file(c, data)
 	problems := &Errors{File: file, Problems: d.problems}
 	problems.sort()
-	return c, problems
+	return c, problems, nil
 }
 
 // file reads the whole file into c.
-func (d *decoder) file(c *Config) {
+func (d *decoder) file(c *Config, data []byte) {
 	top := value{key: place{1, 1}, at: place{1, 1}}
-	path, err := filepath.Abs(c.File)
-	if err != nil {
-		d.problem(top, "the working directory is gone, and the file's name is relative: %v", err)
-		return
-	}
-	d.dir = filepath.Dir(path)
-	data, err := d.env.ReadFile(c.File)
-	switch {
-	case err != nil:
-		d.problem(top, "the configuration can't be read: %s", cause(err))
-		return
-	case len(data) > maxFile:
+	if len(data) > maxFile {
 		d.problem(top, "the configuration is longer than 1 MiB: it is hardly one")
 		return
 	}
@@ -236,7 +247,7 @@ func (d *decoder) defaultPlaces(c *Config) {
 		const common = "/run/tidings/control.sock"
 		if runtime := d.systemdDirectory("RUNTIME_DIRECTORY"); runtime != "" {
 			c.Control = filepath.Join(runtime, "control.sock")
-		} else if d.env.Exists(common) {
+		} else if d.env.exists(common) {
 			c.Control = common
 		} else {
 			c.Control = filepath.Join(c.DataDir, "control.sock")
@@ -247,7 +258,7 @@ func (d *decoder) defaultPlaces(c *Config) {
 // systemdDirectory returns the first of the directories that systemd made for the unit, of which it may name several
 // (systemd.exec(5), RuntimeDirectory=).
 func (d *decoder) systemdDirectory(variable string) string {
-	dirs, _ := d.env.Lookup(variable)
+	dirs, _ := d.env.lookup(variable)
 	first, _, _ := strings.Cut(dirs, ":")
 	if !filepath.IsAbs(first) {
 		return ""
