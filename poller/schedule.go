@@ -1,0 +1,67 @@
+package poller
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// cronLate is how late a cron poll is at most, by draw: not every installation asks at the full minute.
+const cronLate = 30 * time.Second
+
+// afterSuccess returns when to poll after a poll that ended well at now. Intervals run by the monotonic clock, cron by the
+// wall clock: such a time carries no monotonic reading.
+func (p *Poller) afterSuccess(now time.Time) time.Time {
+	if p.Cron != nil {
+		next := p.Cron.Next(now.Round(0)).Round(0)
+		if p.Jitter > 0 {
+			next = next.Add(rand.N(cronLate))
+		}
+		return next
+	}
+	spread := p.Jitter * float64(p.Every) * (2*rand.Float64() - 1)
+	return now.Add(p.Every + time.Duration(spread))
+}
+
+// afterFailure returns when to poll after p.failures failures in a row. A cron source is tried again before its next turn.
+func (p *Poller) afterFailure(now time.Time, after time.Duration) time.Time {
+	return now.Add(max(p.backoff(p.failures), p.Every, after))
+}
+
+func (p *Poller) backoff(failures int) time.Duration {
+	b := backoff.ExponentialBackOff{
+		InitialInterval: DefaultBackoff, MaxInterval: DefaultMaxBackoff,
+		Multiplier: 2, RandomizationFactor: 0.2, Clock: backoff.SystemClock,
+	}
+	if p.Backoff > 0 {
+		b.InitialInterval = p.Backoff
+	}
+	if p.MaxBackoff > 0 {
+		b.MaxInterval = p.MaxBackoff
+	}
+	b.InitialInterval = min(b.InitialInterval, b.MaxInterval)
+	b.Reset()
+	for range min(failures, 64) - 1 {
+		b.NextBackOff()
+	}
+	return b.NextBackOff()
+}
+
+// wait sleeps until next or the end of ctx. It looks at the clock once a minute: the wall clock may be set meanwhile, and a
+// machine that was suspended is late. Where the clock was set back it returns early, since a poll too many does no harm.
+func (p *Poller) wait(ctx context.Context, next time.Time) {
+	span := time.Until(next)
+	for left := span; left > 0 && left <= span; left = time.Until(next) {
+		step := min(left, time.Minute)
+		p.progress.Within(step + slack)
+		timer := time.NewTimer(step)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}

@@ -1,0 +1,285 @@
+package poller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tidings/event"
+)
+
+// walk is one way from the head of the list back to what is settled.
+type walk struct {
+	trail
+	gen     uint64   // generation of the position that it started from
+	pos     position // that position
+	stored  bool     // the store holds a trail of it
+	judge   judge
+	guard   guard
+	edge    edge
+	begun   bool // the head was asked
+	fresh   bool // the source was never asked before this walk
+	resumed bool // it began in an earlier poll: the head has moved since
+
+	pages []stretch // newest first; nil once the walk is long
+	long  bool
+	bytes int // of what is unseen in pages, the first one aside
+
+	since  int       // bytes fetched or committed since the trail was stored
+	record int       // length of the trail as it was stored
+	below  stretch   // long: the stretch committed last
+	oldest time.Time // long: time of the newest dated item of below
+}
+
+// stretch is a page, or several on end, with the cursor that asks for it.
+type stretch struct {
+	cursor string
+	behind bool
+	items  []item
+}
+
+// unseen returns the bytes of what may be new, and whether there is any.
+func (s stretch) unseen(j judge) (bytes int, any bool) {
+	for _, it := range s.items {
+		if !it.known && (it.at.IsZero() || j.recent(it.at)) {
+			bytes += len(it.Data) + len(it.ID) + len(it.Type)
+			any = true
+		}
+	}
+	return bytes, any
+}
+
+// mark returns where the stretch, which has items, is.
+func (s stretch) mark() mark {
+	return mark{Cursor: s.cursor, Last: s.items[len(s.items)-1].ID, Behind: s.behind}
+}
+
+// trim leaves of a stretch without anything new what its undated neighbours are judged by.
+func (s *stretch) trim() {
+	i := slices.IndexFunc(s.items, func(it item) bool { return !it.at.IsZero() })
+	if i < 0 {
+		s.items = nil
+		return
+	}
+	s.items = []item{s.items[i]}
+}
+
+// round takes one walk to its end and reports whether another one is due at once.
+func (p *Poller) round(ctx context.Context, told *event.Polled) (again bool, err error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
+	defer func() {
+		if _, ok := errors.AsType[*storeError](err); ok {
+			p.walk = nil
+		}
+	}()
+	w, err := p.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	p.walk = w
+	if err := p.walkBack(ctx, w, told); err != nil {
+		return false, err
+	}
+	if w.long {
+		return p.commitLong(ctx, w, told)
+	}
+	p.walk = nil // what can't be committed is fetched again
+	return w.resumed, p.commitShort(ctx, w, told)
+}
+
+// begin goes on with an interrupted walk, from memory or from the store, or starts a new one.
+func (p *Poller) begin(ctx context.Context) (*walk, error) {
+	stored, err := p.Store.Position(p.Source)
+	if err != nil {
+		return nil, &storeError{fmt.Errorf("can't read the position of source %s: %w", p.Source, err)}
+	}
+	if w := p.walk; w != nil && w.gen == stored.Generation {
+		w.resumed, w.fresh = w.begun, false
+		return w, nil
+	}
+	pos, err := decodePosition(stored.Data)
+	if err != nil {
+		return nil, &storeError{fmt.Errorf("source %s: %w", p.Source, err)}
+	}
+	w := &walk{gen: stored.Generation, pos: pos, guard: newGuard()}
+	if t := pos.Trail; t != nil && pos.Start != nil {
+		w.trail, w.stored, w.long, w.begun, w.resumed = *t, true, true, true, true
+		w.record, w.edge.at = len(stored.Data), w.Edge
+		w.judge = p.judge(pos, w.Head)
+		return w, nil
+	}
+	if pos.Start == nil && pos.FirstTry.IsZero() && p.Start.Kind == StartNow {
+		if w.fresh = p.firstTry.IsZero(); w.fresh {
+			p.firstTry = time.Now()
+		}
+		w.pos.FirstTry = p.firstTry
+		err = p.store(ctx, w, w.pos)
+	}
+	return w, err
+}
+
+// store commits a position alone.
+func (p *Poller) store(ctx context.Context, w *walk, pos position) error {
+	data := pos.encode()
+	w.record = len(data)
+	_, err := p.commit(ctx, event.Commit{Generation: w.gen, Position: data}, nil)
+	return err
+}
+
+// drop forgets a walk, in the store too. The position stays where it is.
+func (p *Poller) drop(ctx context.Context) error {
+	w := p.walk
+	p.walk = nil
+	if w == nil || !w.stored {
+		return nil
+	}
+	pos := w.pos
+	pos.Trail = nil
+	return p.store(ctx, w, pos)
+}
+
+// walkBack fetches page after page until what is settled.
+func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) error {
+	for !w.End {
+		page, err := p.fetch(ctx, w.Next, told)
+		if err != nil {
+			return err
+		}
+		if !w.begun {
+			w.Head = page.Date
+			if w.Head.IsZero() {
+				w.Head = time.Now().Round(0)
+			}
+			if err := p.resolveStart(ctx, w); err != nil {
+				return err
+			}
+			w.judge = p.judge(w.pos, w.Head)
+			w.begun = true
+		}
+		if w.guard.repeats(w.Next, page) {
+			return p.repeated()
+		}
+		s := stretch{cursor: w.Next, behind: w.Behind}
+		if s.items, err = p.look(w.judge, page, &w.Behind, told); err != nil {
+			return err
+		}
+		w.Met = w.Met || slices.ContainsFunc(s.items, func(it item) bool { return it.known })
+		w.edge.pass(s.items)
+		w.Edge, w.Next = w.edge.at, page.Next
+		w.End = len(s.items) > 0 && w.judge.settled(s.items[len(s.items)-1], w.edge) || page.Next == "" || !page.More
+		if err := p.keep(ctx, w, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Poller) repeated() error {
+	return fmt.Errorf("source %s: %w, so nothing of this walk is taken in; if it goes on, look at the paging that is configured", p.Source, errRepeats)
+}
+
+// resolveStart stores the start before anything else is committed.
+func (p *Poller) resolveStart(ctx context.Context, w *walk) error {
+	if w.pos.Start != nil {
+		return nil
+	}
+	var start time.Time
+	switch p.Start.Kind {
+	case StartNow:
+		start = w.Head
+		if !w.fresh {
+			first := w.pos.FirstTry
+			if first.Equal(p.firstTry) {
+				first = p.firstTry // the same instant, by the monotonic clock
+			}
+			start = start.Add(-max(time.Since(first), 0))
+		}
+		start = start.Truncate(time.Second) // as coarse as event times are
+	case StartAt:
+		start = p.Start.At
+	}
+	pos := w.pos
+	pos.Start, pos.FirstTry = &start, time.Time{}
+	if err := p.store(ctx, w, pos); err != nil {
+		return err
+	}
+	w.pos = pos
+	return nil
+}
+
+// look asks the store which of a page's events are known, and lets go of their bodies.
+func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled) ([]item, error) {
+	if len(page.Events) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(page.Events))
+	for i, e := range page.Events {
+		ids[i] = e.ID
+	}
+	p.progress.Within(commitTime)
+	known, err := p.Store.Known(p.Source, ids)
+	if err != nil {
+		return nil, &storeError{fmt.Errorf("can't look up what source %s listed: %w", p.Source, err)}
+	}
+	items := make([]item, len(page.Events))
+	for i, e := range page.Events {
+		it := item{Event: e, at: dated(e.Time), behind: *behind}
+		it.known = known[i] || j.boundary[e.ID]
+		*behind = *behind || j.boundary[e.ID]
+		if it.known {
+			it.Data = nil
+			told.Repeated++
+		}
+		items[i] = it
+	}
+	return items, nil
+}
+
+// keep adds a page to the walk: whole while there is room, else as a mark.
+func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
+	bytes, any := s.unseen(w.judge)
+	w.since += bytes
+	if w.long {
+		if any {
+			w.add(s.mark())
+		}
+		if w.since < 8*w.record && !w.End {
+			return nil
+		}
+		return p.storeTrail(ctx, w)
+	}
+	if len(w.pages) > 0 {
+		w.bytes += bytes
+		if !any {
+			s.trim()
+		}
+	}
+	w.pages = append(w.pages, s)
+	if w.End || w.bytes <= p.memory() {
+		return nil
+	}
+	w.long = true
+	for _, s := range w.pages[1:] {
+		if _, any := s.unseen(w.judge); any {
+			w.add(s.mark())
+		}
+	}
+	w.pages = nil
+	return p.storeTrail(ctx, w)
+}
+
+// storeTrail stores how far a long walk is. It is called once for eight times as many bytes of events as the record has, so
+// that what is written stays in proportion to what is taken in.
+func (p *Poller) storeTrail(ctx context.Context, w *walk) error {
+	pos := w.pos
+	pos.Trail = &w.trail
+	if err := p.store(ctx, w, pos); err != nil {
+		return err
+	}
+	w.stored, w.since = true, 0
+	return nil
+}
