@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"html"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -31,7 +33,7 @@ func (v veil) with(texts ...string) veil {
 		forms = append(forms, s.Reveal())
 	}
 	for _, s := range texts {
-		forms = append(forms, s, url.PathEscape(s), url.QueryEscape(s), html.EscapeString(s), jsonEscape(s), strings.ReplaceAll(jsonEscape(s), "/", `\/`))
+		forms = append(forms, s, url.PathEscape(s), url.QueryEscape(s), jsonEscape(s))
 	}
 	slices.SortFunc(forms, func(a, b string) int {
 		if d := len(b) - len(a); d != 0 {
@@ -56,8 +58,35 @@ func jsonEscape(s string) string {
 	return string(quoted[1 : len(quoted)-1])
 }
 
-// text is s without secrets, on one line.
-func (v veil) text(s string) string { return printable(event.Redact(s, v.secrets...)) }
+// text is s without secrets, on one line. Of a text that holds one in a disguise nothing is shown.
+func (v veil) text(s string) string {
+	s = event.Redact(s, v.secrets...)
+	plain := s
+	for range 3 { // escaped once, and again by who passes it on
+		if plain = unescape(plain); event.Redact(plain, v.secrets...) != plain {
+			return "[redacted]"
+		}
+	}
+	return printable(s)
+}
+
+var escaped = regexp.MustCompile(`%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\.`)
+
+// unescape undoes what URLs, JSON and HTML do to a text, wherever it looks like it.
+func unescape(s string) string {
+	return html.UnescapeString(escaped.ReplaceAllStringFunc(s, func(e string) string {
+		switch {
+		case e[0] == '%':
+			n, _ := strconv.ParseUint(e[1:], 16, 8) // the pattern lets nothing else in
+			return string([]byte{byte(n)})
+		case len(e) > 2 && e[1] == 'u':
+			n, _ := strconv.ParseUint(e[2:], 16, 16)
+			return string(rune(n))
+		default:
+			return e[1:]
+		}
+	}))
+}
 
 // excerpt is the beginning of an answer's body, without secrets.
 func (v veil) excerpt(body string) string {

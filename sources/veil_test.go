@@ -1,0 +1,137 @@
+package sources
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"tidings/event"
+	"tidings/recipe"
+)
+
+// TestNoErrorHoldsASecret lets the API quote every secret that it was told, in every form, in every kind of failure.
+func TestNoErrorHoldsASecret(t *testing.T) {
+	const password, header, extra, token = "pw/äö+\"<1>&%0", "hdr-5f6e7d", "extra=1&2 3", "eyJtoken.abc-def_123.sig"
+	credentials := base64.StdEncoding.EncodeToString([]byte("user-7:" + password))
+	var forms []string
+	for _, s := range []string{password, header, extra, token, credentials} {
+		quoted, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forms = append(forms, s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), strings.Trim(string(quoted), `"`))
+	}
+	echo := strings.Join(forms, " ")
+	status := func(code int) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(code)
+			io.WriteString(w, echo)
+		}
+	}
+	body := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, text) }
+	}
+	quotedEcho, err := json.Marshal(echo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failures := map[string]http.HandlerFunc{
+		"not JSON": body(echo), "HTML": body("<" + echo), "no items": body(fmt.Sprintf(`{"x":%s}`, quotedEcho)),
+		"no array": body(fmt.Sprintf(`{"data":%s}`, quotedEcho)), "no more": body(fmt.Sprintf(`{"data":[%s]}`, quotedEcho)),
+		"other id": body(fmt.Sprintf(`{"id":%s}`, quotedEcho)),
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "https://"+header+".example.com/?"+url.QueryEscape(echo))
+			w.WriteHeader(302)
+		},
+		"bad redirect": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", "https://%zz"+header)
+			w.WriteHeader(302)
+		},
+		"cut": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "5000")
+			io.WriteString(w, echo)
+		},
+		"cut within": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "5000")
+			io.WriteString(w, `{"you sent": "`+token[:len(token)-2])
+		},
+		"said at the end": body(strings.Repeat(token, 300)),
+		"bad status line": func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			io.WriteString(conn, header+" "+token+"\r\n\r\n")
+			conn.Close()
+		},
+	}
+	for _, code := range []int{400, 401, 403, 404, 422, 429, 500, 503} {
+		failures[fmt.Sprint(code)] = status(code)
+	}
+	for name, failure := range failures {
+		for _, where := range []string{"list", "login", "one"} {
+			a := newAPI(t)
+			a.login = body(fmt.Sprintf(`{"token":%q}`, token))
+			a.events = failure
+			if where == "login" {
+				a.login = failure
+			}
+			r := recipe.HTTP{
+				URL: "{base}/events?p={env:P}", Position: "head_walk", Items: "data", ID: "id",
+				Query: map[string]string{"q": "{env:P}"}, Headers: map[string]string{"X-Key": "{h}"},
+				Auth:     recipe.Auth{Login: &recipe.Login{URL: "{base}/login", Basic: &recipe.Basic{User: "user-7", Password: "{env:P}"}, Token: "token"}},
+				Paging:   recipe.Paging{Param: "after", Cursor: "last_id", More: "has_more"},
+				FetchOne: "{base}/events/{env:P}/{id}",
+			}
+			h, err := New(r, map[string]event.Secret{
+				"base":  event.NewSecret(strings.Replace(a.URL, "://", "://someone:"+url.QueryEscape(password)+"@", 1)),
+				"env:P": event.NewSecret(password), "h": event.NewSecret(header),
+			}, Options{ExtraQuery: map[string]event.Secret{"x": event.NewSecret(extra)}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if where == "one" {
+				_, err = h.FetchOne(t.Context(), "evt_1")
+			} else {
+				_, err = h.Fetch(t.Context(), "evt_1")
+			}
+			if err == nil {
+				t.Fatalf("%s %s: no error", name, where)
+			}
+			for _, form := range append(forms, token[:len(token)-2], "pw/", "äö") {
+				if where == "login" && strings.Contains(form, token[:len(token)-2]) {
+					continue // not told yet
+				}
+				if strings.Contains(unescape(unescape(err.Error())), form) || strings.Contains(err.Error(), form) {
+					t.Errorf("%s %s: %q is in %s", name, where, form, err)
+				}
+			}
+			if strings.ContainsAny(err.Error(), "\n\r\x00\x1b") || len(err.Error()) > 900 {
+				t.Errorf("%s %s: not one short line: %q", name, where, err)
+			}
+			if name == "not JSON" && where == "list" && !strings.Contains(err.Error(), "[redacted]") {
+				t.Errorf("the test does not quote: %s", err)
+			}
+		}
+	}
+}
+
+func TestVeilHidesLongestFirst(t *testing.T) {
+	v := newVeil("secret", "secret-and-more", "abc", "")
+	if got := v.text("secret-and-more secret abc"); got != "[redacted] [redacted] abc" {
+		t.Errorf("got %q", got)
+	}
+	if got := v.excerpt("it was secret-and-mo"); got != "it was" && got != "it was " {
+		t.Errorf("got %q", got)
+	}
+	if got := v.excerpt(""); got != "" {
+		t.Errorf("got %q", got)
+	}
+}
