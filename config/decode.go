@@ -3,7 +3,9 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -17,7 +19,7 @@ type decoder struct {
 	budget   int             // values that may still be read
 	broken   map[string]bool // paths whose value has a problem that its reader need not repeat
 	resolved map[part]string
-	places   map[string]place // of every value that was read, by its path
+	seen     map[string]value // every value that was read, by its path
 	tables   []scope          // of the mappings around the one that is being read, outermost first
 	onTable  func(path string, keys []string)
 	later    []func() // checks that need the whole file
@@ -56,19 +58,38 @@ func (d *decoder) problem(v value, format string, args ...any) {
 	if d.budget < 0 { // what follows from not having read the rest is no problem of its own
 		return
 	}
-	d.problems = append(d.problems, Problem{v.at.line, v.at.column, v.path, fmt.Sprintf(format, args...)})
+	d.problems = append(d.problems, Problem{v.at.line, v.at.column, oneLine(v.path), oneLine(fmt.Sprintf(format, args...))})
 	d.broken[v.path] = true
 }
 
-// at returns what was read at path, or the place of what is nearest around it.
+// oneLine writes control characters as Go would, so that a problem is one line whatever the file has in it.
+func oneLine(text string) string {
+	if !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	var line strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			line.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+			continue
+		}
+		line.WriteRune(r)
+	}
+	return line.String()
+}
+
+// at returns what was read at path, or no value at the place of what is nearest around it.
 func (d *decoder) at(path string) value {
+	if v, ok := d.seen[path]; ok {
+		return v
+	}
 	for outer := path; ; {
-		if at, ok := d.places[outer]; ok {
-			return value{path: path, at: at}
+		if around, ok := d.seen[outer]; ok {
+			return value{path: path, key: around.key, at: around.at}
 		}
 		i := strings.LastIndexAny(outer, ".[")
 		if i < 0 {
-			return value{path: path, at: place{1, 1}}
+			return value{path: path, key: place{1, 1}, at: place{1, 1}}
 		}
 		outer = outer[:i]
 	}
@@ -89,7 +110,7 @@ func (d *decoder) object(v value, t table) map[string]value {
 	d.tables = append(d.tables, scope{v.path, t})
 	found := make(map[string]value, len(entries))
 	for _, e := range entries {
-		d.places[e.path] = e.at
+		d.seen[e.path] = e.value
 		i := slices.IndexFunc(t.fields, func(f field) bool { return f.key == e.key })
 		if i < 0 {
 			d.unknown(e)

@@ -1,8 +1,7 @@
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"net/url"
 	"strings"
 	"unicode"
 
@@ -33,9 +32,22 @@ func (d *decoder) httpSource(v value, s *Source) {
 		return // a problem of the recipe
 	}
 	address, err := t.ExpandURL(func(name string) (string, bool) { return s.Values[name].Reveal(), true })
-	if err == nil && d.address(d.at(join(v.path, "url")), address) {
-		s.Identity = d.identity(s.HTTP.URL, func(string) bool { return true }, s.Values)
+	if err != nil {
+		return // likewise
 	}
+	if u, ok := d.address(d.at(join(v.path, "url")), address); ok {
+		s.Identity = httpIdentity(s.HTTP.URL, u)
+	}
+}
+
+// httpIdentity is the list's address without its query. A path that comes from outside the file may hold a key and stands as
+// its hash; an origin is no secret, so that writing a host as ${env:HOST} leaves the identity as it was.
+func httpIdentity(template string, u *url.URL) string {
+	literal, _, _ := strings.Cut(template, "?")
+	if path := u.EscapedPath(); strings.HasSuffix(literal, path) {
+		return recipe.Origin(u) + path
+	}
+	return recipe.Origin(u) + "/" + hash(u.EscapedPath())
 }
 
 // httpTable is the recipe's format (recipe.HTTP). Templates in it get their values into s.Values.
@@ -171,8 +183,7 @@ func parameter(p part) string {
 	if strings.ContainsFunc(name, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("_.-", r))
 	}) {
-		sum := sha256.Sum256([]byte(name))
-		name = hex.EncodeToString(sum[:8])
+		name = hash(name)
 	}
 	return p.kind + ":" + name
 }
@@ -182,7 +193,7 @@ func (d *decoder) templates(to *map[string]string, s *Source) func(value) {
 	return func(v value) {
 		*to = map[string]string{}
 		for _, e := range d.entries(v) {
-			d.places[e.path] = e.at
+			d.seen[e.path] = e.value
 			var text string
 			d.template(&text, s)(e.value)
 			(*to)[e.key] = text

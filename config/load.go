@@ -59,7 +59,7 @@ func load(file string, from env, onTable func(path string, keys []string)) (*Con
 		budget:   maxValues,
 		broken:   map[string]bool{},
 		resolved: map[part]string{},
-		places:   map[string]place{},
+		seen:     map[string]value{},
 		onTable:  onTable,
 	}
 	c := &Config{
@@ -96,7 +96,7 @@ func (d *decoder) file(c *Config, data []byte) {
 	top.node = root
 	if root != nil {
 		if _, mapping := root.(*ast.MappingNode); !mapping {
-			top.at = placeOf(root.GetToken())
+			top.at = begin(root)
 			d.problem(top, "is %s, and must be a mapping with the keys sources and sinks", describe(top))
 			return
 		}
@@ -125,7 +125,7 @@ func (d *decoder) parse(data []byte) (root ast.Node, ok bool) {
 			continue
 		}
 		if found {
-			d.problem(value{at: placeOf(doc.Body.GetToken())}, "a second YAML document begins here: a configuration is one, so remove the line ---")
+			d.problem(value{at: begin(doc.Body)}, "a second YAML document begins here: a configuration is one, so remove the line ---")
 			return nil, false
 		}
 		found, root = true, doc.Body
@@ -188,7 +188,7 @@ func (d *decoder) config(c *Config, top value) {
 	})
 	for _, section := range []string{"sources", "sinks"} {
 		if v, ok := found[section]; !ok {
-			d.missing(top, "has no %s: there must be at least one", section)
+			d.missing(value{path: section, key: top.key}, "is missing: there must be at least one")
 		} else if v.node == nil && !d.broken[section] {
 			d.missing(v, "is empty: there must be at least one")
 		}

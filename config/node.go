@@ -15,6 +15,14 @@ type place struct{ line, column int }
 
 func placeOf(t *token.Token) place { return place{t.Position.Line, t.Position.Column} }
 
+// begin is where a node begins; the parser's own place of a mapping without braces is its first colon.
+func begin(n ast.Node) place {
+	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
+		return placeOf(m.Values[0].Key.GetToken())
+	}
+	return placeOf(n.GetToken())
+}
+
 // value is one value of the file: where it stands, and its node with anchors, aliases and tags taken off. The node is nil
 // where the file has none (a key without a value).
 type value struct {
@@ -66,10 +74,7 @@ func (d *decoder) child(path string, key place, n ast.Node) value {
 		case *ast.NullNode:
 			return v
 		}
-		v.node, v.at = n, placeOf(n.GetToken())
-		if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
-			v.at = placeOf(m.Values[0].Key.GetToken())
-		}
+		v.node, v.at = n, begin(n)
 		return v
 	}
 	return v

@@ -133,7 +133,7 @@ func (d *decoder) secret(v value, want string) (event.Secret, bool) {
 func (d *decoder) secrets(v value, want string) map[string]event.Secret {
 	found := map[string]event.Secret{}
 	for _, e := range d.entries(v) {
-		d.places[e.path] = e.at
+		d.seen[e.path] = e.value
 		if s, ok := d.secret(e.value, want); ok {
 			found[e.key] = s
 		}

@@ -227,6 +227,7 @@ func (d *decoder) variables(v value, e *ExecSink) {
 	e.Env = d.secrets(v, "text")
 	for _, name := range slices.Sorted(maps.Keys(e.Env)) {
 		at := d.at(join(v.path, name))
+		at.at = at.key
 		switch {
 		case !envName.MatchString(name):
 			d.problem(at, "is not the name of an environment variable: it has letters, digits and _")

@@ -27,7 +27,7 @@ func (d *decoder) named(v value, kind string) []entry {
 		d.missing(v, "is empty: there must be at least one")
 	}
 	return slices.DeleteFunc(entries, func(e entry) bool {
-		d.places[e.path] = e.at
+		d.seen[e.path] = e.value
 		switch {
 		case e.key == "tidings":
 			d.missing(e.value, "is a reserved name: give the %s another", kind)
@@ -134,7 +134,7 @@ func (d *decoder) presetSource(name, with value, s *Source) {
 			s.Values[param] = event.NewSecret(p.Default)
 		}
 	}
-	s.Identity = d.identity(preset.Identity, func(param string) bool { return preset.With[param].Secret }, s.Values)
+	s.Identity = identity(preset, s.Values)
 }
 
 // with reads a preset's parameters.
@@ -153,7 +153,7 @@ func (d *decoder) with(v value, preset *recipe.Preset, s *Source) {
 			}
 			if param == "base_url" {
 				base := strings.TrimRight(text.Reveal(), "/")
-				if !d.address(v, base) {
+				if _, ok := d.address(v, base); !ok {
 					return
 				}
 				text = event.NewSecret(base)
@@ -165,7 +165,7 @@ func (d *decoder) with(v value, preset *recipe.Preset, s *Source) {
 		s.ExtraQuery = d.secrets(v, "the value of a query parameter")
 		for name := range s.ExtraQuery {
 			if preset.HTTP.OwnQuery(name) {
-				d.problem(d.at(join(v.path, name)), "is a query parameter that the preset sets itself: remove it")
+				d.missing(d.at(join(v.path, name)), "is a query parameter that the preset sets itself: remove it")
 			}
 		}
 	}})
@@ -186,48 +186,48 @@ func about(p recipe.Param) string {
 	return text
 }
 
-// identity expands the template of what makes a source this one and no other. It is stored and shown, so a secret in it
-// stands as its hash.
-func (d *decoder) identity(template string, secret func(string) bool, values map[string]event.Secret) string {
-	t, err := recipe.ParseTemplate(template)
+// identity expands the template of what makes a preset's source this one and no other. It is stored and shown, so what the
+// preset declares a secret stands as its hash.
+func identity(preset *recipe.Preset, values map[string]event.Secret) string {
+	t, err := recipe.ParseTemplate(preset.Identity)
 	if err != nil {
 		return ""
 	}
 	text, err := t.Expand(func(name string) (string, bool) {
 		value := values[name].Reveal()
-		if secret(name) {
-			sum := sha256.Sum256([]byte(value))
-			value = "sha256_" + hex.EncodeToString(sum[:8])
+		if preset.With[name].Secret {
+			value = hash(value)
 		}
 		return value, true
 	})
 	if err != nil {
 		return ""
 	}
-	text, _, _ = strings.Cut(text, "?")
 	return text
 }
 
-// address checks that text, the whole of v, is an address to send requests to.
-func (d *decoder) address(v value, text string) bool {
-	s := scalar{written: "", interpolated: true}
-	if raw, _, ok := written(v); ok {
-		s.written = raw
-		parts, _ := split(raw, "${")
-		s.interpolated = interpolated(parts)
-	}
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return "sha256_" + hex.EncodeToString(sum[:8])
+}
+
+// address checks that text, which is what v says, is an address to send requests to.
+func (d *decoder) address(v value, text string) (*url.URL, bool) {
+	raw, _, _ := written(v)
+	parts, _ := split(raw, "${")
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		d.problem(v, "%s is not an address: it begins with https:// or http:// and a host", subject(s))
+		d.problem(v, "%s is not an address: it begins with https:// or http:// and a host",
+			subject(scalar{written: raw, interpolated: interpolated(parts)}))
 	case u.User != nil:
 		d.problem(v, "has a user or password in its address: they belong elsewhere, such as http.auth.basic")
 	case u.Fragment != "":
 		d.problem(v, "has a # part, which is never sent to a server: leave it out")
 	default:
-		return true
+		return u, true
 	}
-	return false
+	return nil, false
 }
 
 // cron reads a schedule of five fields, an optional CRON_TZ= before them, or a word such as @daily.
