@@ -1,0 +1,168 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// The buckets. Keys of sequences are big-endian, so that their order is the order of taking in.
+const (
+	bucketMeta  = "meta"  // schema, uuid, created, hashkey
+	bucketSrc   = "src"   // source name -> position, identity, gaps
+	bucketLog   = "log"   // seq -> event and who wants it; grows at its right edge
+	bucketIDs   = "ids"   // chunk number -> at most chunkSize fingerprints and when they were taken in
+	bucketSink  = "sink"  // sink name -> what it is owed and how it does
+	bucketAside = "aside" // number -> bytes that can't be an event, or a record that can't be read
+	prefixX     = "x/"    // + sink name: seq -> a delivery that failed, and is owed
+	prefixDead  = "dead/" // + sink name: seq -> a delivery that was given up on, with its event
+)
+
+// schema is the version of the layout. A store of a newer one is refused.
+const schema = 1
+
+const lockWait = 2 * time.Second
+
+// boltOptions are as measured: a freelist that is not stored (a large one would be written whole at every commit), and a map
+// large enough that growing never has to wait for readers. Syncing is never off.
+func boltOptions() *bolt.Options {
+	o := &bolt.Options{Timeout: lockWait, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, InitialMmapSize: 256 << 20}
+	if strconv.IntSize == 64 {
+		o.InitialMmapSize = 4 << 30
+	}
+	return o
+}
+
+// openFile opens an existing file and checks that it is a store of a version that this program reads.
+func openFile(path string) (db *bolt.DB, err error) {
+	defer func() {
+		// bbolt panics over a page that isn't what it should be. The handle is lost, so the process should end.
+		if p := recover(); p != nil {
+			db, err = nil, damaged(path, fmt.Errorf("%v", p))
+		}
+	}()
+	db, err = bolt.Open(path, 0o600, boltOptions())
+	switch {
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, &InUseError{Path: path, PID: readPID(path)}
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return nil, damaged(path, err)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("can't open the store: %w; run as the user it belongs to", err)
+	case err != nil:
+		return nil, fmt.Errorf("can't open the store %s: %w", path, err)
+	}
+	if err := db.View(checkSchema); err != nil {
+		return nil, errors.Join(fmt.Errorf("can't open the store %s: %w", path, err), db.Close())
+	}
+	return db, nil
+}
+
+func damaged(path string, why error) error {
+	return fmt.Errorf("the store %s is damaged (%w); keep the file and restore a backup", path, why)
+}
+
+func checkSchema(tx *bolt.Tx) error {
+	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} {
+		if tx.Bucket([]byte(name)) == nil {
+			return errors.New("it is a database of another program")
+		}
+	}
+	stored := tx.Bucket([]byte(bucketMeta)).Get([]byte("schema"))
+	if len(stored) != 8 {
+		return errors.New("it is a database of another program")
+	}
+	if v := binary.BigEndian.Uint64(stored); v > schema {
+		return fmt.Errorf("it was written by a newer version (layout %d, this program reads up to %d); use that version", v, schema)
+	}
+	return nil
+}
+
+// create makes an empty store under a temporary name and puts it in place whole: a power cut while bbolt writes its first
+// pages would leave a file that can never be opened.
+func create(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-")
+	if err != nil {
+		return err
+	}
+	temp := f.Name()
+	defer os.Remove(temp)
+	if err := f.Close(); err != nil { // bbolt opens it again; CreateTemp gave it mode 0600
+		return err
+	}
+	db, err := bolt.Open(temp, 0o600, boltOptions())
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(db.Update(layout), db.Sync(), db.Close()); err != nil {
+		return err
+	}
+	// A link, unlike a rename, never replaces a store that another process has just created. Some file systems have no links.
+	if err := os.Link(temp, path); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := os.Rename(temp, path); err != nil {
+			return err
+		}
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func layout(tx *bolt.Tx) error {
+	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} {
+		if _, err := tx.CreateBucket([]byte(name)); err != nil {
+			return err
+		}
+	}
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	meta := tx.Bucket([]byte(bucketMeta))
+	return errors.Join(
+		meta.Put([]byte("schema"), seqKey(schema)),
+		meta.Put([]byte("created"), seqKey(uint64(time.Now().Unix()))),
+		meta.Put([]byte("uuid"), random[:16]),
+		meta.Put([]byte("hashkey"), random[16:]),
+	)
+}
+
+// The pid beside the store only makes the message to a second process better; bbolt's lock on the file decides. It is put in
+// place by rename, so that one left by another user never stands in the way.
+func pidPath(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) + ".lock" }
+
+func writePID(path string) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".lock-")
+	if err != nil {
+		return
+	}
+	_, err = fmt.Fprintln(f, os.Getpid())
+	if errors.Join(err, f.Chmod(0o644), f.Close(), os.Rename(f.Name(), pidPath(path))) != nil {
+		_ = os.Remove(f.Name())
+	}
+}
+
+func removePID(path string) { _ = os.Remove(pidPath(path)) }
+
+func readPID(path string) int {
+	text, _ := os.ReadFile(pidPath(path))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+func seqKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func list(names []string) string { return strings.Join(names, ", ") }
