@@ -1,0 +1,219 @@
+package sinks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"tidings/dispatch"
+	"tidings/event"
+)
+
+const (
+	drainLimit = 256 << 10       // of an answer's body, read so that the connection can be used again
+	drainTime  = 2 * time.Second // for that, once the status is known
+	longest    = 24 * time.Hour  // of a Retry-After
+)
+
+// HTTPOptions describe an HTTP endpoint.
+type HTTPOptions struct {
+	URL               string                  // http://, https:// or unix:SOCKET:PATH, such as unix:/run/app.sock:/webhooks
+	Headers           map[string]event.Secret // sent with every request
+	Secrets           []event.Secret          // "whsec_" and base64 of 24 to 64 bytes: each signs, so that one can be exchanged for another
+	PermanentStatuses []int                   // answers that make a dead letter at once
+	Format            Format
+	Concurrency       int    // requests at once: as many connections are kept
+	Version           string // of Tidings, for User-Agent
+}
+
+// HTTP posts events to an endpoint, as Standard Webhooks says
+// (https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md). Any 2xx is a success, whatever
+// becomes of the answer's body; redirects are failures.
+type HTTP struct {
+	o       HTTPOptions
+	url     string // of requests
+	shown   string // for people: without user, password and query
+	host    string // a Host header that was asked for
+	keys    [][]byte
+	secrets []event.Secret // what an answer must not show
+	client  *http.Client
+}
+
+// NewHTTP checks the options. It connects to nothing.
+func NewHTTP(o HTTPOptions) (*HTTP, error) {
+	h := &HTTP{o: o}
+	if err := o.Format.check(); err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		MaxIdleConnsPerHost:    max(1, o.Concurrency),
+		IdleConnTimeout:        90 * time.Second,
+		DisableCompression:     true,
+		ForceAttemptHTTP2:      true,
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+	if err := h.target(transport); err != nil {
+		return nil, err
+	}
+	for name, value := range o.Headers {
+		if err := checkHeader(name, value.Reveal()); err != nil {
+			return nil, err
+		}
+		h.hide(value.Reveal())
+		if _, credentials, found := strings.Cut(value.Reveal(), " "); found { // of an Authorization
+			h.hide(credentials)
+		}
+		if strings.EqualFold(name, "Host") {
+			h.host = value.Reveal()
+		}
+	}
+	for _, secret := range o.Secrets {
+		key, err := signingKey(secret)
+		if err != nil {
+			return nil, err
+		}
+		h.keys = append(h.keys, key)
+		h.secrets = append(h.secrets, secret)
+	}
+	h.client = &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return h, nil
+}
+
+// target reads the URL.
+func (h *HTTP) target(transport *http.Transport) error {
+	if rest, found := strings.CutPrefix(h.o.URL, "unix:"); found {
+		socket, path, _ := strings.Cut(rest, ":")
+		if !strings.HasPrefix(socket, "/") || path != "" && !strings.HasPrefix(path, "/") {
+			return errors.New("the url names no socket: write unix:/run/app.sock:/path")
+		}
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		}
+		path, query, _ := strings.Cut(path, "?")
+		h.hideQuery(query)
+		h.shown = "unix:" + socket + ":" + path
+		h.url = (&url.URL{Scheme: "http", Host: "localhost", Path: path, RawQuery: query}).String()
+		return nil
+	}
+	u, err := url.Parse(h.o.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return errors.New("the url is not one: write http://HOST:PORT/PATH, https://… or unix:/run/app.sock:/path")
+	}
+	if password, set := u.User.Password(); set {
+		h.hide(password)
+	}
+	h.hideQuery(u.RawQuery)
+	h.url = u.String()
+	h.shown = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+	return nil
+}
+
+func (h *HTTP) hide(text string) { h.secrets = append(h.secrets, event.NewSecret(text)) }
+
+func (h *HTTP) hideQuery(query string) {
+	values, _ := url.ParseQuery(query)
+	for _, all := range values {
+		for _, v := range all {
+			h.hide(v)
+		}
+	}
+}
+
+// Close closes connections that are kept for later requests.
+func (h *HTTP) Close() { h.client.CloseIdleConnections() }
+
+// Deliver posts each event of the batch.
+func (h *HTTP) Deliver(ctx context.Context, batch []event.Delivery) []dispatch.Result {
+	results := make([]dispatch.Result, len(batch))
+	for i, d := range batch {
+		results[i] = h.post(ctx, d)
+	}
+	return results
+}
+
+func (h *HTTP) post(ctx context.Context, d event.Delivery) dispatch.Result {
+	began := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	body := h.o.Format.body(d.Event)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
+	if err != nil {
+		return dispatch.Result{Verdict: dispatch.SinkDown, Reason: fmt.Sprintf("No request can be made to %s", h.shown)}
+	}
+	h.header(req, d, body)
+	resp, err := h.client.Do(req)
+	if err != nil {
+		return dispatch.Result{
+			Verdict: dispatch.Retry,
+			Reason:  event.Redact(fmt.Sprintf("POST %s: %s", h.shown, transportTrouble(err, time.Since(began))), h.secrets...),
+		}
+	}
+	defer resp.Body.Close()
+	defer time.AfterFunc(drainTime, cancel).Stop()
+	said := &answer{secrets: h.secrets}
+	_, _ = io.Copy(said, io.LimitReader(resp.Body, drainLimit)) // the status alone decides
+	return h.judge(resp, said.String())
+}
+
+// judge gives an answer its meaning. It is the one place that does.
+func (h *HTTP) judge(resp *http.Response, said string) dispatch.Result {
+	status := resp.StatusCode
+	r := dispatch.Result{
+		Verdict: dispatch.Retry,
+		Reason:  strings.TrimSpace(fmt.Sprintf("POST %s answered %d %s", h.shown, status, http.StatusText(status))),
+		Answer:  said,
+	}
+	switch after := retryAfter(resp.Header); {
+	case status >= 200 && status <= 299:
+		r.Verdict, r.Reason = dispatch.Done, ""
+	case status == http.StatusGone:
+		r.Verdict = dispatch.SinkPause
+	case slices.Contains(h.o.PermanentStatuses, status):
+		r.Verdict = dispatch.Permanent
+	case status >= 300 && status <= 399:
+		r.Reason += "; redirects are not followed: configure the final URL"
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		r.RetryAfter = after
+	default:
+		r.Wait = after
+	}
+	return r
+}
+
+// transportTrouble says why there was no answer.
+func transportTrouble(err error, took time.Duration) string {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the URL, whose query may hold secrets
+	}
+	took = took.Round(time.Millisecond)
+	var timeout interface{ Timeout() bool }
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused; is the receiver running?"
+	case errors.Is(err, syscall.ENOENT):
+		return "there is no such socket; is the receiver running?"
+	case errors.Is(err, syscall.EACCES):
+		return "permission denied; the user that tidings runs as must be able to write to the socket"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed without an answer"
+	case errors.Is(err, context.Canceled):
+		return fmt.Sprintf("cut off after %v", took)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Sprintf("no answer within %v", took)
+	}
+	return err.Error()
+}
