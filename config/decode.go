@@ -95,8 +95,8 @@ func (d *decoder) at(path string) value {
 	}
 }
 
-// missing records that something is not in the mapping v, at the key that v belongs to.
-func (d *decoder) missing(v value, format string, args ...any) {
+// problemAtKey records what is wrong with v at its key: that it stands there at all, or that something is missing in it.
+func (d *decoder) problemAtKey(v value, format string, args ...any) {
 	v.at = v.key
 	d.problem(v, format, args...)
 }
@@ -152,10 +152,15 @@ func (d *decoder) unknown(e entry) {
 
 // nearest returns the one of names that is most like name, if any is like it.
 func nearest(name string, names []string) string {
-	best, most := "", min(2, len(name)/2)
+	name = strings.ToLower(name)
+	best, least := "", min(2, len(name)/2)+1
 	for _, n := range names {
-		if far := distance(strings.ToLower(name), n); far <= most && (best == "" || far < distance(strings.ToLower(name), best)) {
-			best = n
+		far := distance(name, n)
+		if len(name) >= 3 && strings.HasPrefix(n, name) {
+			far = 1
+		}
+		if far < least {
+			best, least = n, far
 		}
 	}
 	return best

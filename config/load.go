@@ -188,9 +188,9 @@ func (d *decoder) config(c *Config, top value) {
 	})
 	for _, section := range []string{"sources", "sinks"} {
 		if v, ok := found[section]; !ok {
-			d.missing(value{path: section, key: top.key}, "is missing: there must be at least one")
+			d.problemAtKey(value{path: section, key: top.key}, "is missing: there must be at least one")
 		} else if v.node == nil && !d.broken[section] {
-			d.missing(v, "is empty: there must be at least one")
+			d.problemAtKey(v, "is empty: there must be at least one")
 		}
 	}
 	d.defaultPlaces(c)

@@ -1,8 +1,12 @@
 package config
 
 import (
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"tidings/recipe"
 )
 
 // Each broken file with everything that is said about it; the file's name is left out of what is wanted.
@@ -157,4 +161,69 @@ func TestProblems(t *testing.T) {
 
 func source(keys string) string {
 	return "sources:\n  a:\n    preset: flatpeak\n    " + keys + "\n    with: {account_id: acc_1, api_key: k}\n" + goodSink
+}
+
+func TestBounds(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"size":  {strings.Repeat("#", maxFile+1), "the configuration is longer than 1 MiB: it is hardly one"},
+		"depth": {strings.Repeat("[", maxTokens+1), "the configuration has more than 50000 words and signs: it is hardly one"},
+		"merges": {
+			goodSource + "sinks: {b: &x {file: {path: /x}, <<: [&y {<<: &z {<<: *x}}, *y, *y, *z, *x]}}\n",
+			"the file's aliases stand for more than 50000 values: write them out, or fewer",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, problems := tryLoad(t, "/c.yaml", test.text, nil, nil)
+			if len(problems.Problems) != 1 || problems.Problems[0].Text != test.want {
+				t.Errorf("%.1000v", problems)
+			}
+		})
+	}
+}
+
+// The keys of an http source are those of the recipe's types.
+func TestHTTPSourceHasTheRecipesKeys(t *testing.T) {
+	var want []string
+	var walk func(prefix string, of reflect.Type)
+	walk = func(prefix string, of reflect.Type) {
+		for field := range of.Fields() {
+			key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+			want = append(want, prefix+key)
+			inner := field.Type
+			for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
+				inner = inner.Elem()
+			}
+			if inner.Kind() == reflect.Struct {
+				walk(prefix+key+".", inner)
+			}
+		}
+	}
+	walk("", reflect.TypeFor[recipe.HTTP]())
+
+	var got []string
+	text := `
+sources:
+  a:
+    http:
+      auth: {basic: {}, header: {}, login: {basic: {}}}
+      paging: {}
+      errors: [{}]
+`
+	_, _, err := load("/c.yaml", fakeEnv(nil, map[string]string{"/c.yaml": text}), func(path string, keys []string) {
+		rest, ok := strings.CutPrefix(path, "sources.a.http")
+		if !ok {
+			return
+		}
+		for _, key := range keys {
+			got = append(got, strings.TrimPrefix(strings.ReplaceAll(rest, "[0]", "")+"."+key, "."))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the decoder has\n%v\nand the recipe\n%v", got, want)
+	}
 }

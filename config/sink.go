@@ -66,14 +66,14 @@ func (d *decoder) sink(v value, s *Sink, c *Config) {
 		at, ok := found[k]
 		switch {
 		case ok && kind != "":
-			d.missing(value{path: at.path, key: at.key}, "stands beside %s: a sink has one of http, file and exec", kind)
+			d.problemAtKey(value{path: at.path, key: at.key}, "stands beside %s: a sink has one of http, file and exec", kind)
 		case ok:
 			kind = k
 		}
 	}
 	if kind == "" {
 		if !d.broken[v.path] {
-			d.missing(v, "does not say where to deliver to: write http, file or exec")
+			d.problemAtKey(v, "does not say where to deliver to: write http, file or exec")
 		}
 		return
 	}
@@ -177,7 +177,7 @@ func (d *decoder) ownFile(v value, s *Sink, files map[string]string) {
 func (d *decoder) execSink(v value, s *Sink) {
 	found := d.object(v, d.execSinkTable(s, s.Exec))
 	if _, ok := found["command"]; !ok && !d.broken[v.path] {
-		d.missing(value{path: join(v.path, "command"), key: v.key}, "is missing: a list of the program and its arguments")
+		d.problemAtKey(value{path: join(v.path, "command"), key: v.key}, "is missing: a list of the program and its arguments")
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 func (d *decoder) httpSink(v value, s *Sink) {
 	found := d.object(v, d.httpSinkTable(s, s.HTTP))
 	if _, ok := found["url"]; !ok && !d.broken[v.path] {
-		d.missing(value{path: join(v.path, "url"), key: v.key}, "is missing: http://, https:// or unix:/SOCKET:/PATH")
+		d.problemAtKey(value{path: join(v.path, "url"), key: v.key}, "is missing: http://, https:// or unix:/SOCKET:/PATH")
 	}
 }
 
@@ -77,23 +77,23 @@ var ownHeaders = map[string]string{
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$") // RFC 9110, 5.6.2
 
 func (d *decoder) headers(v value) map[string]event.Secret {
-	headers := d.secrets(v, "the header's value")
+	headers := map[string]event.Secret{}
 	seen := map[string]bool{}
 	for _, e := range d.entries(v) {
 		name := textproto.CanonicalMIMEHeaderKey(e.key)
-		e.at = e.value.key
-		value, read := headers[e.key]
+		secret, ok := d.secret(e.value, "the header's value")
+		headers[e.key] = secret
 		switch {
 		case !headerName.MatchString(e.key):
-			d.problem(e.value, "can't be the name of a header: it has letters, digits and -")
+			d.problemAtKey(e.value, "can't be the name of a header: it has letters, digits and -")
 		case seen[name]:
-			d.problem(e.value, "stands twice, in upper and lower case: remove one")
+			d.problemAtKey(e.value, "stands twice, in upper and lower case: remove one")
 		case strings.HasPrefix(name, "Webhook-") || strings.HasPrefix(name, "Tidings-"):
-			d.problem(e.value, "is set by the sink itself for each event: remove it")
+			d.problemAtKey(e.value, "is set by the sink itself for each event: remove it")
 		case ownHeaders[name] != "":
-			d.problem(e.value, "can't be set: it %s", ownHeaders[name])
-		case read && strings.ContainsFunc(value.Reveal(), unicode.IsControl):
-			d.problem(d.at(e.path), "has a line break or another control character, which a header can't have: remove it")
+			d.problemAtKey(e.value, "can't be set: it %s", ownHeaders[name])
+		case ok && strings.ContainsFunc(secret.Reveal(), unicode.IsControl):
+			d.problem(e.value, "has a line break or another control character, which a header can't have: remove it")
 		}
 		seen[name] = true
 	}
@@ -145,12 +145,12 @@ func (d *decoder) fileSink(v value, s *Sink) {
 	spool, both := found["spool"]
 	switch {
 	case path && both:
-		d.missing(spool, "stands beside path: a file sink has one of them")
+		d.problemAtKey(spool, "stands beside path: a file sink has one of them")
 	case !path && !both && !d.broken[v.path]:
-		d.missing(v, "does not say where to write: path is one file with a line an event, spool a directory with a file an event")
+		d.problemAtKey(v, "does not say where to write: path is one file with a line an event, spool a directory with a file an event")
 	}
 	if timezone, ok := found["timezone"]; ok && both && !path {
-		d.missing(timezone, "is of the times in path, and spool has none: remove it")
+		d.problemAtKey(timezone, "is of the times in path, and spool has none: remove it")
 	}
 	s.Target = s.File.Path + s.File.Spool
 }

@@ -24,15 +24,15 @@ var nameText = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 func (d *decoder) named(v value, kind string) []entry {
 	entries := d.entries(v)
 	if len(entries) == 0 && v.node != nil && !d.broken[v.path] {
-		d.missing(v, "is empty: there must be at least one")
+		d.problemAtKey(v, "is empty: there must be at least one")
 	}
 	return slices.DeleteFunc(entries, func(e entry) bool {
 		d.seen[e.path] = e.value
 		switch {
 		case e.key == "tidings":
-			d.missing(e.value, "is a reserved name: give the %s another", kind)
+			d.problemAtKey(e.value, "is a reserved name: give the %s another", kind)
 		case !nameText.MatchString(e.key):
-			d.missing(e.value, "is not a name: a %s has 1 to 63 of a-z, 0-9, _ and -, and begins with a letter or digit", kind)
+			d.problemAtKey(e.value, "is not a name: a %s has 1 to 63 of a-z, 0-9, _ and -, and begins with a letter or digit", kind)
 		default:
 			return false
 		}
@@ -87,10 +87,10 @@ func (d *decoder) source(v value, s *Source, c *Config) {
 	_, hasWith := found["with"]
 	switch {
 	case hasPreset && hasHTTP:
-		d.missing(http, "stands beside preset: a source has one of them")
+		d.problemAtKey(http, "stands beside preset: a source has one of them")
 	case hasHTTP:
 		if hasWith {
-			d.missing(with, "gives a preset what it asks for, and this source has none: remove it")
+			d.problemAtKey(with, "gives a preset what it asks for, and this source has none: remove it")
 		}
 		d.httpSource(http, s)
 	case hasPreset && s.Preset != "":
@@ -99,10 +99,10 @@ func (d *decoder) source(v value, s *Source, c *Config) {
 		}
 		d.presetSource(found["preset"], with, s)
 	case !hasPreset && !d.broken[v.path] && !d.broken[join(v.path, "exec")]:
-		d.missing(v, "does not say what to poll: write preset or http")
+		d.problemAtKey(v, "does not say what to poll: write preset or http")
 	}
 	if every, ok := found["cron"]; ok && everySet {
-		d.missing(every, "stands beside every: a source has one of them")
+		d.problemAtKey(every, "stands beside every: a source has one of them")
 	}
 	if overlap, ok := found["overlap"]; ok {
 		length := s.Overlap
@@ -165,14 +165,14 @@ func (d *decoder) with(v value, preset *recipe.Preset, s *Source) {
 		s.ExtraQuery = d.secrets(v, "the value of a query parameter")
 		for name := range s.ExtraQuery {
 			if preset.HTTP.OwnQuery(name) {
-				d.missing(d.at(join(v.path, name)), "is a query parameter that the preset sets itself: remove it")
+				d.problemAtKey(d.at(join(v.path, name)), "is a query parameter that the preset sets itself: remove it")
 			}
 		}
 	}})
 	found := d.object(v, t)
 	for _, param := range slices.Sorted(maps.Keys(preset.With)) {
 		if _, given := found[param]; !given && preset.With[param].Required && !d.broken[v.path] {
-			d.missing(value{path: join(v.path, param), key: v.key}, "is missing: %s", about(preset.With[param]))
+			d.problemAtKey(value{path: join(v.path, param), key: v.key}, "is missing: %s", about(preset.With[param]))
 		}
 	}
 }
