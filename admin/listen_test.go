@@ -176,6 +176,7 @@ func (b *blockingStore) DropDead(ctx context.Context, sink string, seqs []uint64
 	var err error
 	select {
 	case <-ctx.Done():
+		time.Sleep(50 * time.Millisecond) // a transaction that is under way takes its time
 		err = ctx.Err()
 	case <-b.release:
 	}

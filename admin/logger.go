@@ -28,14 +28,14 @@ func NewLogger(w *os.File, level slog.Leveler, format string) *slog.Logger {
 	case isJournal(w):
 		return slog.New(newJournal(w, level))
 	case term.IsTerminal(int(w.Fd())):
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !Colour(w)}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour(w)}))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// Colour reports whether colour may be written to w: it is a terminal that has it, and the user did not ask for none
+// colour reports whether colour may be written to w: it is a terminal that has it, and the user did not ask for none
 // (https://no-color.org).
-func Colour(w *os.File) bool {
+func colour(w *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(w.Fd()))
 }
 
