@@ -18,6 +18,9 @@ import (
 // maxTokens bounds what the parser is given: it takes quadratic time and a stack as deep as the file nests.
 const maxTokens = 50_000
 
+// maxSocket is how long the path of a Unix socket can be (unix(7): 108 bytes with the zero at its end).
+const maxSocket = 107
+
 // Load reads, checks and completes the configuration in file. The error is an *Errors with every problem there is, unless
 // the file itself can't be read.
 func Load(file string) (*Config, error) {
@@ -175,7 +178,12 @@ func (d *decoder) config(c *Config, top value) {
 		what: "the configuration",
 		fields: []field{
 			{"data_dir", d.path(&c.DataDir)},
-			{"control", d.path(&c.Control)},
+			{"control", func(v value) {
+				d.path(&c.Control)(v)
+				if n := len(c.Control); n > maxSocket {
+					d.problem(v, "has %d bytes, and the system takes %d for a socket: write a shorter one", n, maxSocket)
+				}
+			}},
 			{"log", func(v value) { d.object(v, d.logTable(&c.Log)) }},
 			{"store", func(v value) { d.object(v, d.storeTable(&c.Store)) }},
 			{"sources", func(v value) { d.sources(v, c) }},

@@ -7,8 +7,8 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// maxValues bounds what aliases and merges expand to.
-const maxValues = 50_000
+// maxValues bounds what aliases and merges expand to. Without them a file of maxTokens has no more.
+const maxValues = maxTokens / 2
 
 // place is a position in the file: line and column from 1.
 type place struct{ line, column int }

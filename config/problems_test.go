@@ -30,10 +30,14 @@ func TestProblems(t *testing.T) {
 		"doubled name":       {"sources:\n  a: {preset: flatpeak, with: {account_id: a, api_key: k}}\n  a: {preset: flatpeak}\n" + goodSink, `3:3: sources.a: stands twice in this mapping, first in line 2: remove one`},
 		"alias of nothing":   {goodSource + "sinks: {b: *x}\n", `2:12: sinks.b: no anchor &x stands before this alias`},
 		"merge of nothing":   {goodSource + "sinks: {b: {<<: [1], file: {path: /x}}}\n", `2:18: sinks.b.<<: is a number, and must be an alias of a mapping, or a list of such`},
-		"an alias in itself": {goodSource + "sinks: {b: &x {<<: *x, file: {path: /x}}}\n", `2:20: sinks.b.<<: the file's aliases stand for more than 50000 values: write them out, or fewer`},
+		"an alias in itself": {goodSource + "sinks: {b: &x {<<: *x, file: {path: /x}}}\n", `2:20: sinks.b.<<: the file's aliases stand for more than 25000 values: write them out, or fewer`},
 		"anchor twice":       {goodSource + "sinks: {b: {file: {path: &x /x}, format: &x raw}}\n", `2:42: the anchor &x stands twice, first in line 2: give it another name`},
 		"a tag":              {goodSource + goodSink + "data_dir: !secret x\n", `3:11: data_dir: has the tag !secret, and tags mean nothing here: remove it`},
 		"a key that is none": {goodSource + goodSink + "? [a]\n: b\n", `4:1: is not YAML: found an invalid key for this map`},
+
+		"socket": {goodSource + "sinks: {b: {http: {url: 'unix:/" + strings.Repeat("s", 107) + ":/x'}}}\ncontrol: /" + strings.Repeat("s", 107) + "\n", `
+2:25: sinks.b.http.url: has the path of a socket in it with 108 bytes, and the system takes 107: write a shorter one
+3:10: control: has 108 bytes, and the system takes 107 for a socket: write a shorter one`},
 
 		"near miss":         {goodSource + goodSink + "sotre: {}\n", `3:1: sotre: is not a key of the configuration: did you mean store?`},
 		"unlike any":        {goodSource + goodSink + "store: {compress: true}\n", `3:9: store.compress: is not a key of store: it has remember, keep, max_size, min_free`},
@@ -169,7 +173,7 @@ func TestBounds(t *testing.T) {
 		"depth": {strings.Repeat("[", maxTokens+1), "the configuration has more than 50000 words and signs: it is hardly one"},
 		"merges": {
 			goodSource + "sinks: {b: &x {file: {path: /x}, <<: [&y {<<: &z {<<: *x}}, *y, *y, *z, *x]}}\n",
-			"the file's aliases stand for more than 50000 values: write them out, or fewer",
+			"the file's aliases stand for more than 25000 values: write them out, or fewer",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

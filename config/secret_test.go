@@ -7,6 +7,9 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"tidings/event"
+	"tidings/recipe"
 )
 
 const hush = "hush-1234"
@@ -114,4 +117,21 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// What a preset declares a secret stands in the identity as its hash.
+func TestIdentityHashesSecrets(t *testing.T) {
+	preset := &recipe.Preset{
+		Identity: "{base_url} {token}",
+		With:     map[string]recipe.Param{"base_url": {}, "token": {Secret: true}},
+	}
+	values := map[string]event.Secret{"base_url": event.NewSecret("https://h.example"), "token": event.NewSecret(hush)}
+	got := identity(preset, values)
+	if !strings.HasPrefix(got, "https://h.example sha256_") || strings.Contains(got, hush) {
+		t.Errorf("identity is %s", got)
+	}
+	values["token"] = event.NewSecret(hush + "x")
+	if identity(preset, values) == got {
+		t.Error("another token has the same identity")
+	}
 }

@@ -47,6 +47,8 @@ func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
 		socket, _, found := strings.Cut(rest, ":/")
 		if !found || !filepath.IsAbs(socket) {
 			d.problem(v, "is %q, and must be unix:, the absolute path of a socket, a colon, and a path (unix:/run/app.sock:/webhooks)", name)
+		} else if len(socket) > maxSocket {
+			d.problem(v, "has the path of a socket in it with %d bytes, and the system takes %d: write a shorter one", len(socket), maxSocket)
 		}
 		return
 	}
