@@ -21,7 +21,8 @@ func (d *decoder) httpSource(v value, s *Source) {
 	}
 	for _, ref := range s.HTTP.Refs() {
 		if _, ok := s.Values[ref.Name]; !ok {
-			d.problem(d.at(join(v.path, ref.Path)), "has {%s}, which has no value here: write ${env:NAME} for a value, {{ for a brace", ref.Name)
+			d.problem(d.at(join(v.path, ref.Path)),
+				"has {%s}, which has no value here: write ${env:NAME} for a value, {{ for a brace", ref.Name)
 		}
 	}
 	if len(d.problems) > before {
@@ -141,7 +142,8 @@ func (d *decoder) plain(to *string, want string) func(value) {
 }
 
 // template reads a recipe's template into to. What it refers to outside the file becomes a parameter of the recipe: the
-// template holds the parameter's name, s.Values its value, so that the recipe holds no secret and a value's own braces mean nothing.
+// template holds the parameter's name, s.Values its value, so that the recipe holds no secret and braces in a value mean
+// nothing.
 func (d *decoder) template(to *string, s *Source) func(value) {
 	return func(v value) {
 		raw, _, ok := written(v)

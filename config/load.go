@@ -114,7 +114,8 @@ func (d *decoder) file(c *Config, data []byte) {
 func (d *decoder) parse(data []byte) (root ast.Node, ok bool) {
 	tokens := lexer.Tokenize(string(data))
 	if len(tokens) > maxTokens {
-		d.problem(value{at: placeOf(tokens[maxTokens])}, "the configuration has more than %d words and signs: it is hardly one", maxTokens)
+		end := value{at: placeOf(tokens[maxTokens])}
+		d.problem(end, "the configuration has more than %d words and signs: it is hardly one", maxTokens)
 		return nil, false
 	}
 	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())

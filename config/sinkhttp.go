@@ -8,14 +8,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
-
-	"github.com/lestrrat-go/strftime"
 
 	"tidings/event"
 )
 
+// httpSink reads where an http sink posts to, and with what.
 func (d *decoder) httpSink(v value, s *Sink) {
 	found := d.object(v, d.httpSinkTable(s, s.HTTP))
 	if _, ok := found["url"]; !ok && !d.broken[v.path] {
@@ -31,6 +29,9 @@ func (d *decoder) httpSinkTable(s *Sink, h *HTTPSink) table {
 		{"permanent_statuses", func(v value) { d.statuses(v, h) }},
 	}}
 }
+
+// userinfo is what stands before the host of a URL and may be a password.
+var userinfo = regexp.MustCompile(`://[^/@]*@`)
 
 // sinkURL reads http://…, https://…, or unix:/SOCKET:/PATH.
 func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
@@ -78,6 +79,7 @@ var ownHeaders = map[string]string{
 
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$") // RFC 9110, 5.6.2
 
+// headers reads the headers that a user adds to each request.
 func (d *decoder) headers(v value) map[string]event.Secret {
 	headers := map[string]event.Secret{}
 	seen := map[string]bool{}
@@ -138,56 +140,5 @@ func (d *decoder) statuses(v value, h *HTTPSink) {
 		case status != 0:
 			h.PermanentStatuses = append(h.PermanentStatuses, status)
 		}
-	}
-}
-
-func (d *decoder) fileSink(v value, s *Sink) {
-	found := d.object(v, d.fileSinkTable(s.File))
-	_, path := found["path"]
-	spool, both := found["spool"]
-	switch {
-	case path && both:
-		d.problemAtKey(spool, "stands beside path: a file sink has one of them")
-	case !path && !both && !d.broken[v.path]:
-		d.problemAtKey(v, "does not say where to write: path is one file with a line an event, spool a directory with a file an event")
-	}
-	if timezone, ok := found["timezone"]; ok && both && !path {
-		d.problemAtKey(timezone, "is of the times in path, and spool has none: remove it")
-	}
-	s.Target = s.File.Path + s.File.Spool
-}
-
-func (d *decoder) fileSinkTable(f *FileSink) table {
-	return table{what: "a file sink", fields: []field{
-		{"path", func(v value) { d.filePath(v, &f.Path) }},
-		{"spool", d.path(&f.Spool)},
-		{"timezone", func(v value) {
-			zone, ok := d.text(v, "UTC, Local or a name such as Europe/Berlin")
-			if !ok {
-				return
-			}
-			location, err := time.LoadLocation(zone.text)
-			if err != nil {
-				d.problem(v, "is %s, a time zone that is unknown here: write UTC, Local or a name such as Europe/Berlin", zone.show())
-				return
-			}
-			f.Timezone = location
-		}},
-	}}
-}
-
-// filePath reads a path with strftime's conversions in it.
-func (d *decoder) filePath(v value, to *string) {
-	path, ok := d.text(v, "the path of a file")
-	if !ok {
-		return
-	}
-	switch _, err := strftime.New(path.text); {
-	case err != nil:
-		d.problem(v, "is %s, with a %% that is no conversion of strftime: write %%%% for a percent sign, or such as %%Y-%%m-%%d", path.show())
-	case strings.HasSuffix(path.text, "/"):
-		d.problem(v, "is %s, a directory: write the path of a file in it, or spool for a file an event", path.show())
-	default:
-		*to = d.abs(path.text)
 	}
 }

@@ -1,0 +1,109 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// duration reads a duration between least and most into to.
+func (d *decoder) duration(to *time.Duration, least, most time.Duration) func(value) {
+	return func(v value) {
+		const want = "a duration such as 90s, 15m, 72h or 14d"
+		s, ok := d.shown(v, want)
+		if !ok {
+			return
+		}
+		got, err := parseDuration(s.text)
+		switch {
+		case err != nil:
+			d.problem(v, "is %s, and must be %s", s.show(), want)
+		case got < least:
+			d.problem(v, "is %s, and must be at least %s", s.show(), formatDuration(least))
+		case got > most:
+			d.problem(v, "is %s, and must be at most %s", s.show(), formatDuration(most))
+		default:
+			*to = got
+		}
+	}
+}
+
+const (
+	day     = 24 * time.Hour
+	forever = 100 * 365 * day
+)
+
+var days = regexp.MustCompile(`^([0-9]{1,6})d(.*)$`)
+
+// parseDuration reads Go's durations, with days in front: 90s, 1h30m, 14d, 1d12h.
+func parseDuration(text string) (time.Duration, error) {
+	m := days.FindStringSubmatch(text)
+	if m == nil {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil || n > int(forever/day) {
+		return 0, fmt.Errorf("more than %d days", int(forever/day))
+	}
+	if m[2] == "" {
+		return time.Duration(n) * day, nil
+	}
+	if strings.ContainsAny(m[2][:1], "+-") {
+		return 0, fmt.Errorf("a sign within the duration")
+	}
+	rest, err := time.ParseDuration(m[2])
+	if err != nil || rest > forever {
+		return 0, fmt.Errorf("not a duration after the days")
+	}
+	return time.Duration(n)*day + rest, nil
+}
+
+// formatDuration writes a duration as the file would have it.
+func formatDuration(t time.Duration) string {
+	if t >= day && t%day == 0 {
+		return fmt.Sprintf("%dd", t/day)
+	}
+	text := t.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+var (
+	sizeText  = regexp.MustCompile(`^([0-9]{1,18}) ?(B|[KMGT]i?B)?$`)
+	sizeUnits = map[string]int64{"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
+		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+)
+
+// size reads a number of bytes that is at least least, whose text is leastText, into to.
+func (d *decoder) size(to *int64, least int64, leastText string) func(value) {
+	return func(v value) {
+		const want = "a size such as 512MiB, 10GiB or 10GB"
+		s, ok := d.shown(v, want)
+		if !ok {
+			return
+		}
+		m := sizeText.FindStringSubmatch(s.text)
+		if m == nil {
+			d.problem(v, "is %s, and must be %s", s.show(), want)
+			return
+		}
+		n, _ := strconv.ParseInt(m[1], 10, 64)
+		unit := sizeUnits[m[2]]
+		switch {
+		case n > math.MaxInt64/unit:
+			d.problem(v, "is %s, more than any disk has: write %s", s.show(), want)
+		case n*unit < least:
+			d.problem(v, "is %s, and must be at least %s", s.show(), leastText)
+		default:
+			*to = n * unit
+		}
+	}
+}
