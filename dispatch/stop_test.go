@@ -60,8 +60,8 @@ func TestAnAttemptCutOffDoesNotCount(t *testing.T) {
 			}
 			return Result{Verdict: Retry, Reason: "cut off"}
 		})
-		w.Timeout = time.Minute
-		q.add(20)
+		w.Timeout, w.Concurrency = time.Minute, 2*downAfter
+		q.add(40)
 		stop := running(t, w)
 		began := time.Now()
 		stop()
