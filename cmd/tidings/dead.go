@@ -194,7 +194,7 @@ func (c deadChange) confirm(ctx context.Context, cmd *cobra.Command, client *adm
 	if !isTerminal(cmd.InOrStdin()) {
 		return false, exit(exitUsage, "this would %s: say --yes, since there is no terminal to ask at", question)
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", strings.ToUpper(question[:1])+question[1:])
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", capital(question))
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("reading the answer: %w", err)

@@ -110,7 +110,7 @@ func printLetter(out io.Writer, letter admin.DeadLetter, now time.Time) error {
 		{"happened", moment(letter.Time)},
 		{"taken in", moment(d.ReceivedAt)},
 		{"given up", moment(&letter.DeadAt) + " after " + plural(letter.Attempts, "attempt", "attempts")},
-		{"last try", fmt.Sprintf("%s, took %gs", moment(d.AttemptedAt), d.Took)},
+		{"last try", fmt.Sprintf("%s, took %s", moment(d.AttemptedAt), time.Duration(d.Took*float64(time.Second)).Round(time.Millisecond))},
 		{"reason", letter.Reason},
 	} {
 		fmt.Fprintf(&b, "  %-9s  %s\n", fact[0], printable(fact[1]))

@@ -74,8 +74,7 @@ func checkStatus(cmd *cobra.Command) error {
 // printStatus shows a status to a person.
 func printStatus(out io.Writer, status admin.Status, now time.Time) error {
 	colour := onTerminal(out)
-	headline := strings.ToUpper(status.Message[:1]) + status.Message[1:] + "."
-	if _, err := fmt.Fprintf(out, "%s\n\n", printable(headline)); err != nil {
+	if _, err := fmt.Fprintf(out, "%s.\n\n", capital(printable(status.Message))); err != nil {
 		return err
 	}
 

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -129,6 +130,15 @@ func bytesText(n int64) string {
 		value /= 1024
 	}
 	return strconv.FormatFloat(value, 'f', min(i, 1), 64) + " " + units[i]
+}
+
+// capital begins text with a capital letter.
+func capital(text string) string {
+	r, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return text
+	}
+	return string(unicode.ToUpper(r)) + text[size:]
 }
 
 func plural(n int, one, many string) string {
