@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"tidings/admin"
+	"tidings/config"
+)
+
+func newRunCommand() *cobra.Command {
+	var acceptReset bool
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Run the daemon",
+		Long: `Runs the daemon in the foreground: polls every source on its schedule and delivers to every sink, until SIGTERM or
+Ctrl-C. Attempts in flight then get until their timeout, at most 10 seconds; nothing is lost if they are cut off.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			return runDaemon(cmd.Context(), cfg, admin.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format), acceptReset)
+		},
+	}
+	acceptResetFlag(cmd, &acceptReset)
+	return cmd
+}
+
+func acceptResetFlag(cmd *cobra.Command, to *bool) {
+	cmd.Flags().BoolVar(to, "accept-reset", false, "let a source that names another account or API than before start anew")
+}
+
+// runDaemon is the daemon from its first line to its last; reading it is reading the architecture.
+func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, acceptReset bool) (err error) {
+	systemd := admin.NewNotifier()
+	defer func() {
+		if err != nil {
+			systemd.Fail(err)
+		}
+	}()
+	e, err := newEngine(ctx, cfg, log, acceptReset)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.close()) }()
+	control, err := admin.Listen(cfg.Control)
+	if err != nil {
+		return err
+	}
+	server := &admin.Server{Store: e.store, Live: e.live, Version: version, Log: log}
+	log.Info("started", "version", version, "config", cfg.File, "sources", len(cfg.Sources), "sinks", len(cfg.Sinks), "data_dir", cfg.DataDir)
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.run(ctx) })
+	g.Go(func() error { return server.Serve(ctx, control) })
+	g.Go(func() error { return systemd.Watchdog(ctx, func() error { return e.healthy(ctx) }) })
+	g.Go(func() error { return systemd.Tell(ctx, server) })
+	systemd.Ready()
+	context.AfterFunc(ctx, func() {
+		systemd.Stopping()
+		log.Info("stopping", "why", context.Cause(ctx))
+	})
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("the daemon ends: %w", err)
+	}
+	log.Info("stopped")
+	return nil
+}
