@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -183,4 +184,24 @@ func (b *bench) txid() int {
 		return nil
 	})
 	return id
+}
+
+// editRecord changes a record of a store that is closed.
+func (b *bench) editRecord(bucket string, seq uint64, edit func(key, value []byte) []byte) {
+	b.t.Helper()
+	db, err := bolt.Open(b.path, 0o600, boltOptions())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		bk, key := tx.Bucket([]byte(bucket)), seqKey(seq)
+		value := append([]byte(nil), bk.Get(key)...)
+		if edited := edit(key, value); edited != nil {
+			return bk.Put(key, edited)
+		}
+		return bk.Delete(key)
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		b.t.Fatal(err)
+	}
 }

@@ -46,6 +46,7 @@ type Options struct {
 
 	commit func(*bolt.Tx) error        // tests break commits here
 	free   func(string) (int64, error) // tests fill the disk here
+	tick   time.Duration               // tests that want no tidying by itself make it long
 }
 
 // Store is an open store. All methods may be called at any time by anyone.
@@ -117,6 +118,9 @@ func Open(path string, o Options) (*Store, error) {
 	}
 	if o.free == nil {
 		o.free = diskFree
+	}
+	if o.tick == 0 {
+		o.tick = tidyEvery
 	}
 	info, err := os.Stat(path)
 	switch {

@@ -61,7 +61,7 @@ func (s *Store) send(ctx context.Context, r *request) error {
 // run is the writer: the only goroutine that writes to the file and that changes what the file says.
 func (s *Store) run() {
 	defer close(s.stopped)
-	tick := time.NewTicker(tidyEvery)
+	tick := time.NewTicker(s.opt.tick)
 	defer tick.Stop()
 	for {
 		select {

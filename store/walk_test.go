@@ -1,0 +1,358 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"tidings/event"
+)
+
+var (
+	walkSeed  = flag.Uint64("walk.seed", 0, "repeat the random walk of this seed")
+	walkSteps = flag.Int("walk.steps", 600, "steps of the random walk")
+)
+
+// walk does random things to a store and to a model of it, which is a few maps, and compares them.
+type walk struct {
+	*bench
+	rnd      *rand.Rand
+	sinks    []string
+	seen     map[string]bool
+	nextID   int
+	position string
+	model    map[string]map[uint64]*fate // by sink and seq
+	nextSeq  uint64
+	kind     map[uint64]string // event id, by seq
+	topology event.Topology
+	breaking string // what the next transaction comes to: "", "lost" or "kept"
+	broke    bool
+}
+
+// fate is what the model knows of a delivery.
+type fate struct {
+	state    string // owed, delivered, dead, dropped
+	attempts int
+	flying   bool
+}
+
+func TestRandomWalk(t *testing.T) {
+	seed := *walkSeed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("repeat with: go test ./store -run TestRandomWalk -walk.seed=%d -walk.steps=%d", seed, *walkSteps)
+	w := &walk{rnd: rand.New(rand.NewPCG(seed, 1)), sinks: []string{"all", "some", "few"},
+		seen: map[string]bool{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1}
+	o := Options{Keep: 0, commit: w.commitTx, tick: time.Hour}
+	w.bench = openAt(t, filepath.Join(t.TempDir(), "store.db"), o)
+	w.topology = topology(w.sinks...)
+	w.topology.Sources[0].Events = event.Filter{"a*", "b", "broken"}
+	w.topology.Sinks[1].Events = event.Filter{"a*"}
+	w.topology.Sinks[2].Events = event.Filter{"aa"}
+	for _, sink := range w.sinks {
+		w.model[sink] = map[uint64]*fate{}
+	}
+	w.apply(w.topology)
+	for step := range *walkSteps {
+		w.step()
+		if step%50 == 49 {
+			w.compare(w.bench)
+		}
+		if t.Failed() {
+			t.Fatalf("at step %d", step)
+		}
+	}
+	w.compare(w.bench)
+	w.drain()
+}
+
+// commitTx makes a transaction, or an accident of it.
+func (w *walk) commitTx(tx *bolt.Tx) error {
+	switch w.breaking {
+	case "lost":
+		_ = tx.Rollback()
+	case "kept":
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+	default:
+		return tx.Commit()
+	}
+	w.broke = true
+	return errors.New("input/output error")
+}
+
+func (w *walk) step() {
+	sink := w.sinks[w.rnd.IntN(len(w.sinks))]
+	switch n := w.rnd.IntN(100); {
+	case n < 30:
+		w.page()
+	case n < 75:
+		w.work(sink)
+	case n < 80:
+		w.probe(sink)
+	case n < 84:
+		seqs := w.where(sink, "dead", 3)
+		w.breakable(func() error {
+			_, err := w.RetryDead(context.Background(), sink, seqs)
+			return err
+		}, func() {
+			for _, seq := range seqs {
+				w.model[sink][seq].state = "owed"
+			}
+		})
+	case n < 86:
+		seqs := w.where(sink, "dead", 2)
+		w.breakable(func() error {
+			_, err := w.DropDead(context.Background(), sink, seqs)
+			return err
+		}, func() {
+			for _, seq := range seqs {
+				w.model[sink][seq].state = "dropped"
+			}
+		})
+	case n < 89:
+		state := event.SinkState{Health: event.Health(w.rnd.IntN(3)), Reason: "who knows", Probes: w.rnd.IntN(5)}
+		w.breakable(func() error { return w.SetState(context.Background(), sink, state) }, func() {})
+	case n < 94:
+		w.tidyNow()
+	case n < 96:
+		w.bench = w.again()
+		w.apply(w.topology)
+		w.landed()
+	case n < 98:
+		w.copied()
+	default:
+		w.breakable(func() error { return w.SetPosition(context.Background(), "api", []byte("set")) }, func() { w.position = "set" })
+	}
+}
+
+// breakable does something that may be broken by an accident, and lets the model follow what truly became of it.
+func (w *walk) breakable(do func() error, became func()) {
+	w.t.Helper()
+	accident := []string{"", "", "", "", "lost", "kept"}[w.rnd.IntN(6)]
+	if err := w.send(context.Background(), &request{between: func() error { w.breaking, w.broke, w.room.strikes = accident, false, 0; return nil }}); err != nil {
+		w.t.Fatal(err)
+	}
+	err := do()
+	broke := false
+	if err := w.send(context.Background(), &request{between: func() error { w.breaking, broke = "", w.broke; return nil }}); err != nil {
+		w.t.Fatal(err)
+	}
+	if broke != errors.Is(err, event.ErrUnknownOutcome) || !broke && err != nil {
+		w.t.Errorf("broke %v, got %v", broke, err)
+	}
+	if !broke || accident == "kept" {
+		became()
+	}
+	if broke {
+		w.landed()
+	}
+}
+
+func (w *walk) landed() {
+	for _, sink := range w.sinks {
+		for _, f := range w.model[sink] {
+			f.flying = false
+		}
+	}
+}
+
+func (w *walk) page() {
+	var evs []event.Event
+	for range w.rnd.IntN(30) {
+		id := w.nextID
+		if w.rnd.IntN(3) == 0 && id > 0 {
+			id = w.rnd.IntN(id)
+		} else {
+			w.nextID++
+		}
+		ev := events(id, 1)[0]
+		ev.Type = []string{"a", "aa", "b", "c", "broken"}[id%5]
+		if id%5 == 4 {
+			ev.Broken = "broken"
+		}
+		evs = append(evs, ev)
+	}
+	p, err := w.Position("api")
+	if err != nil || string(p.Data) != w.position {
+		w.t.Errorf("position %q %v, not %q", p.Data, err, w.position)
+	}
+	position := fmt.Sprint(w.rnd.IntN(1000))
+	w.breakable(func() error {
+		_, err := w.Commit(context.Background(), event.Commit{Source: "api", Generation: p.Generation, Events: evs, Position: []byte(position)})
+		return err
+	}, func() {
+		w.position = position
+		for _, ev := range evs {
+			if w.seen[ev.ID] {
+				continue
+			}
+			w.seen[ev.ID] = true
+			if ev.Broken != "" || !w.topology.Sources[0].Events.Match(ev.Type) {
+				continue
+			}
+			w.kind[w.nextSeq] = ev.ID
+			for i, sink := range w.sinks {
+				if w.topology.Sinks[i].Events.Match(ev.Type) {
+					w.model[sink][w.nextSeq] = &fate{state: "owed"}
+				}
+			}
+			w.nextSeq++
+		}
+	})
+}
+
+// handed checks a delivery against the model.
+func (w *walk) handed(d event.Delivery) {
+	f := w.model[d.Sink][d.Seq]
+	if f == nil || f.state != "owed" || f.flying || f.attempts != d.Attempts || w.kind[d.Seq] != d.Event.ID {
+		w.t.Errorf("sink %s was handed %d (%s, %d attempts), which is %+v", d.Sink, d.Seq, d.Event.ID, d.Attempts, f)
+		return
+	}
+	f.flying = true
+}
+
+func (w *walk) work(sink string) {
+	due := w.next(sink, w.rnd.IntN(12), w.rnd.IntN(5))
+	var settled []event.Settlement
+	for _, d := range due.Deliveries {
+		w.handed(d)
+		v := event.Settlement{Sink: sink, Seq: d.Seq, Attempt: event.Attempt{At: time.Now(), Reason: "no"}}
+		switch w.rnd.IntN(10) {
+		case 0, 1:
+			v.Outcome = event.Retry
+		case 2:
+			v.Outcome, v.Wait = event.Retry, time.Hour
+		case 3:
+			v.Outcome = event.Dead
+		case 4:
+			w.Release(sink, d.Seq)
+			w.model[sink][d.Seq].flying = false
+			continue
+		case 5:
+			continue // stays in flight
+		default:
+			v.Outcome = event.Delivered
+		}
+		settled = append(settled, v)
+	}
+	w.rnd.Shuffle(len(settled), func(i, j int) { settled[i], settled[j] = settled[j], settled[i] })
+	w.breakable(func() error { return w.Settle(context.Background(), settled) }, func() {
+		for _, v := range settled {
+			f := w.model[sink][v.Seq]
+			f.flying = false
+			f.attempts++
+			f.state = map[event.Outcome]string{event.Delivered: "delivered", event.Retry: "owed", event.Dead: "dead"}[v.Outcome]
+		}
+	})
+}
+
+func (w *walk) probe(sink string) {
+	d, ok, err := w.Probe(sink)
+	if err != nil {
+		w.t.Error(err)
+	}
+	if waiting := len(w.where(sink, "owed", 1)) > 0; ok != waiting {
+		w.t.Errorf("sink %s: probe %v, something owed waits %v", sink, ok, waiting)
+	}
+	if ok {
+		w.handed(d)
+	}
+}
+
+// where lists at most n deliveries in a state that are not in flight.
+func (w *walk) where(sink, state string, n int) []uint64 {
+	var seqs []uint64
+	for _, seq := range slices.Sorted(maps.Keys(w.model[sink])) {
+		if f := w.model[sink][seq]; f.state == state && !f.flying && len(seqs) < n {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
+func (w *walk) compare(b *bench) {
+	w.t.Helper()
+	if err := b.Check(); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, sink := range w.sinks {
+		count := map[string]int{}
+		for _, f := range w.model[sink] {
+			count[f.state]++
+		}
+		if k := b.sink(sink); int(k.Owed) != count["owed"] || k.Dead != count["dead"] {
+			w.t.Fatalf("sink %s: %+v, the model has %v", sink, k, count)
+		}
+		var dead []uint64
+		for _, l := range b.letters(event.DeadQuery{Sink: sink}) {
+			dead = append(dead, l.Seq)
+		}
+		if want := w.where(sink, "dead", 1<<30); !slices.Equal(dead, want) {
+			w.t.Fatalf("sink %s: dead %v, the model has %v", sink, dead, want)
+		}
+	}
+	if n := b.stats().IDs; int(n) != len(w.seen) {
+		w.t.Fatalf("%d ids, the model has %d", n, len(w.seen))
+	}
+}
+
+// copied opens the file as it is between two transactions, as after a kill.
+func (w *walk) copied() {
+	path := filepath.Join(w.t.TempDir(), "copy.db")
+	err := w.send(context.Background(), &request{between: func() error {
+		in, err := os.Open(w.path)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		out, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, in)
+		return errors.Join(err, out.Close())
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	b := openAt(w.t, path, Options{})
+	w.compare(b)
+	b.end()
+}
+
+// drain delivers all that is owed: each is handed out once, and nothing else is.
+func (w *walk) drain() {
+	w.bench = w.again()
+	w.apply(w.topology)
+	w.landed()
+	for _, sink := range w.sinks {
+		for {
+			d, ok, err := w.Probe(sink)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			w.handed(d)
+			w.model[sink][d.Seq].flying = true
+		}
+		if left := w.where(sink, "owed", 9); len(left) > 0 {
+			w.t.Errorf("sink %s was never handed %v", sink, left)
+		}
+	}
+}
