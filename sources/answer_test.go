@@ -59,6 +59,8 @@ func TestWhatAnswersMean(t *testing.T) {
 		{503, "30", "", event.SourceLimited, 30 * time.Second, false, "503 Service Unavailable"},
 		{503, "Wed, 21 Oct 2026 07:28:30 GMT", "", event.SourceLimited, 30 * time.Second, false, "503"},
 		{503, "", "", event.SourceFailing, 0, false, "503"},
+		{503, "NaN", "", event.SourceFailing, 0, false, "503"},
+		{503, "-1", "", event.SourceFailing, 0, false, "503"},
 		{503, "later", "", event.SourceFailing, 0, false, "503"},
 		{500, "30", `{"message":"oops"}`, event.SourceFailing, 0, false, `«{"message":"oops"}»`},
 		{502, "", "<html>\n<b>Bad\x00\x1b[31m gateway</b>", event.SourceFailing, 0, false, "«<html> <b>Bad [31m gateway</b>»"},
@@ -142,7 +144,7 @@ func TestWithoutAWholeAnswer(t *testing.T) {
 	a.Close()
 	_, err := h.Fetch(t.Context(), "evt_1")
 	if err == nil || !strings.HasPrefix(err.Error(), "GET "+a.URL+"/events?limit=100&starting_after=evt_1: ") ||
-		!strings.Contains(err.Error(), "refused") {
+		!strings.Contains(err.Error(), "refused") || strings.Contains(err.Error(), `"`) {
 		t.Errorf("nobody listens: %v", err)
 	}
 }

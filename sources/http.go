@@ -8,6 +8,7 @@ package sources
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -103,7 +104,7 @@ func (h *HTTP) FetchOne(ctx context.Context, id string) (event.Event, error) {
 	case e.Broken != "":
 		return event.Event{}, a.unreadable(fmt.Errorf("is no event: %s", e.Broken))
 	case e.ID != id:
-		return event.Event{}, a.unreadable(fmt.Errorf("is another event, %.100q", e.ID))
+		return event.Event{}, a.unreadable(errors.New("is another event than the one asked for"))
 	}
 	return e, nil
 }

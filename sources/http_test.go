@@ -275,8 +275,10 @@ func TestRedirects(t *testing.T) {
 		t.Error(err)
 	}
 	a.events = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/events", http.StatusFound) }
-	if _, err := a.source(t, Options{}).Fetch(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "5 times") {
-		t.Errorf("a circle of redirects: %v", err)
+	before := len(a.asked())
+	_, err := a.source(t, Options{}).Fetch(t.Context(), "")
+	if n := len(a.asked()) - before; err == nil || !strings.Contains(err.Error(), "5 times") || n != maxRedirects+1 {
+		t.Errorf("a circle of redirects: %v after %d requests", err, n)
 	}
 }
 
@@ -353,6 +355,29 @@ func TestBodyLimitCountsDecodedBytes(t *testing.T) {
 	}
 }
 
+func TestLongBodyIsNotReadToItsEnd(t *testing.T) {
+	const whole = 64 << 20
+	for _, status := range []int{200, 500} {
+		a := newAPI(t)
+		written := make(chan int, 1)
+		a.events = func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			n, chunk := 0, bytes.Repeat([]byte(" "), 64<<10)
+			for n < whole {
+				if _, err := w.Write(chunk); err != nil {
+					break
+				}
+				n += len(chunk)
+			}
+			written <- n
+		}
+		_, err := a.source(t, Options{MaxBody: 256 << 10}).FetchOne(t.Context(), "evt_1")
+		if n := <-written; err == nil || n == whole { // what the sockets buffer is written all the same
+			t.Errorf("%d: %v after %d bytes", status, err, n)
+		}
+	}
+}
+
 func TestFetchOne(t *testing.T) {
 	a := newAPI(t)
 	a.events = func(w http.ResponseWriter, r *http.Request) {
@@ -371,7 +396,7 @@ func TestFetchOne(t *testing.T) {
 	if err != nil || e.ID != "evt/1?x" || e.Type != "a.b" || e.Source != "fp" || string(e.Data) != `{"id":"evt/1?x", "type":"a.b"}` {
 		t.Errorf("got %+v, %v", e, err)
 	}
-	for id, want := range map[string]string{"gone": "404", "..": "can't be asked for", "": "can't be asked for", "swapped": "evt_9"} {
+	for id, want := range map[string]string{"gone": "404", "..": "can't be asked for", "": "can't be asked for", "swapped": "another event"} {
 		if _, err := h.FetchOne(t.Context(), id); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("FetchOne(%q): %v", id, err)
 		}

@@ -120,9 +120,10 @@ func TestLoginThatFails(t *testing.T) {
 		"disabled":     {422, "", `{"code":"account_disabled"}`, event.SourceRefused, 0, "account_disabled"},
 		"429":          {429, "7", "", event.SourceLimited, 7 * time.Second, "429"},
 		"500":          {500, "7", "", event.SourceFailing, 0, "500"},
-		"html":         {200, "", "<html>", event.SourceFailing, 0, "HTML"},
-		"no token":     {200, "", `{"bearer_token":null}`, event.SourceFailing, 0, "no token at bearer_token"},
+		"html":         {200, "", "<html>eyJhidden", event.SourceFailing, 0, "HTML"},
+		"no token":     {200, "", `{"bearer_token":null,"access":"eyJhidden"}`, event.SourceFailing, 0, "no token at bearer_token"},
 		"broken token": {200, "", `{"bearer_token":"a\nb"}`, event.SourceFailing, 0, "no token at bearer_token"},
+		"no JSON":      {200, "", `{"bearer_token":"eyJhidden`, event.SourceFailing, 0, "not valid JSON"},
 		"too long":     {200, "", strings.Repeat(" ", maxLoginBody+1), event.SourceFailing, 0, "1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +140,9 @@ func TestLoginThatFails(t *testing.T) {
 			if fe.Health != test.health || fe.After != test.after || !strings.Contains(err.Error(), test.want) ||
 				!strings.Contains(err.Error(), "GET "+a.URL+"/login") {
 				t.Errorf("got %s %s %v", fe.Health, fe.After, err)
+			}
+			if strings.Contains(err.Error(), "eyJhidden") {
+				t.Errorf("a token is in %v", err)
 			}
 			if len(a.asked()) != 0 {
 				t.Error("the list was asked without a token")

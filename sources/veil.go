@@ -63,7 +63,9 @@ func (v veil) text(s string) string {
 	s = event.Redact(s, v.secrets...)
 	plain := s
 	for range 3 { // escaped once, and again by who passes it on
-		if plain = unescape(plain); event.Redact(plain, v.secrets...) != plain {
+		plain = unescape(plain)
+		spaced := strings.ReplaceAll(plain, "+", " ")
+		if event.Redact(plain, v.secrets...) != plain || event.Redact(spaced, v.secrets...) != spaced {
 			return "[redacted]"
 		}
 	}

@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"html"
@@ -17,16 +16,20 @@ import (
 
 // TestNoErrorHoldsASecret lets the API quote every secret that it was told, in every form, in every kind of failure.
 func TestNoErrorHoldsASecret(t *testing.T) {
-	const password, header, extra, token = "pw/äö+\"<1>&%0", "hdr-5f6e7d", "extra=1&2 3", "eyJtoken.abc-def_123.sig"
-	credentials := base64.StdEncoding.EncodeToString([]byte("user-7:" + password))
-	var forms []string
-	for _, s := range []string{password, header, extra, token, credentials} {
-		quoted, err := json.Marshal(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		forms = append(forms, s, url.QueryEscape(s), url.PathEscape(s), html.EscapeString(s), strings.Trim(string(quoted), `"`))
+	const password, header, extra, token, urlPassword = "pw/äö+\"<1>&%0", "hdr-5f6e7d", "extra=1&2 3", "eyJtoken.abc-def_123.sig", "url:pw?/"
+	for _, secret := range []string{
+		password, header, extra, token, urlPassword, basic("user-7", password), basic("someone", urlPassword),
+	} {
+		t.Run(secret, func(t *testing.T) { noErrorHolds(t, secret, password, header, extra, token, urlPassword) })
 	}
+}
+
+func noErrorHolds(t *testing.T, secret, password, header, extra, token, urlPassword string) {
+	quoted, err := json.Marshal(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := []string{secret, url.QueryEscape(secret), url.PathEscape(secret), html.EscapeString(secret), strings.Trim(string(quoted), `"`)}
 	echo := strings.Join(forms, " ")
 	status := func(code int) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -46,11 +49,11 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 		"no array": body(fmt.Sprintf(`{"data":%s}`, quotedEcho)), "no more": body(fmt.Sprintf(`{"data":[%s]}`, quotedEcho)),
 		"other id": body(fmt.Sprintf(`{"id":%s}`, quotedEcho)),
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Location", "https://"+header+".example.com/?"+url.QueryEscape(echo))
+			w.Header().Set("Location", "https://"+url.PathEscape(secret)+".example.com/?"+url.QueryEscape(echo))
 			w.WriteHeader(302)
 		},
 		"bad redirect": func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Location", "https://%zz"+header)
+			w.Header().Set("Location", "https://%zz"+url.QueryEscape(secret))
 			w.WriteHeader(302)
 		},
 		"cut": func(w http.ResponseWriter, r *http.Request) {
@@ -59,16 +62,16 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 		},
 		"cut within": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "5000")
-			io.WriteString(w, `{"you sent": "`+token[:len(token)-2])
+			io.WriteString(w, `{"you sent": "`+secret[:len(secret)-2])
 		},
-		"said at the end": body(strings.Repeat(token, 300)),
+		"said at the end": body(strings.Repeat(secret, 1200)),
 		"bad status line": func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			io.WriteString(conn, header+" "+token+"\r\n\r\n")
+			io.WriteString(conn, secret+" "+secret+"\r\n\r\n")
 			conn.Close()
 		},
 	}
@@ -77,6 +80,9 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 	}
 	for name, failure := range failures {
 		for _, where := range []string{"list", "login", "one"} {
+			if where == "one" && name != "other id" && name != "not JSON" && name != "cut" {
+				continue
+			}
 			a := newAPI(t)
 			a.login = body(fmt.Sprintf(`{"token":%q}`, token))
 			a.events = failure
@@ -91,7 +97,7 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 				FetchOne: "{base}/events/{env:P}/{id}",
 			}
 			h, err := New(r, map[string]event.Secret{
-				"base":  event.NewSecret(strings.Replace(a.URL, "://", "://someone:"+url.QueryEscape(password)+"@", 1)),
+				"base":  event.NewSecret(strings.Replace(a.URL, "://", "://someone:"+url.QueryEscape(urlPassword)+"@", 1)),
 				"env:P": event.NewSecret(password), "h": event.NewSecret(header),
 			}, Options{ExtraQuery: map[string]event.Secret{"x": event.NewSecret(extra)}})
 			if err != nil {
@@ -105,9 +111,9 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 			if err == nil {
 				t.Fatalf("%s %s: no error", name, where)
 			}
-			for _, form := range append(forms, token[:len(token)-2], "pw/", "äö") {
-				if where == "login" && strings.Contains(form, token[:len(token)-2]) {
-					continue // not told yet
+			for _, form := range append(forms, secret[:len(secret)-2]) {
+				if where == "login" && secret == token {
+					continue // nobody has told it yet
 				}
 				if strings.Contains(unescape(unescape(err.Error())), form) || strings.Contains(err.Error(), form) {
 					t.Errorf("%s %s: %q is in %s", name, where, form, err)
@@ -116,7 +122,7 @@ func TestNoErrorHoldsASecret(t *testing.T) {
 			if strings.ContainsAny(err.Error(), "\n\r\x00\x1b") || len(err.Error()) > 900 {
 				t.Errorf("%s %s: not one short line: %q", name, where, err)
 			}
-			if name == "not JSON" && where == "list" && !strings.Contains(err.Error(), "[redacted]") {
+			if name == "not JSON" && where == "list" && secret != token && !strings.Contains(err.Error(), "[redacted]") {
 				t.Errorf("the test does not quote: %s", err)
 			}
 		}
