@@ -157,8 +157,7 @@ func shown(d event.DeadLetter) DeadLetter {
 // applyDead is Store.RetryDead or Store.DropDead.
 type applyDead func(ctx context.Context, sink string, seqs []uint64) (int, error)
 
-// readSelection reads what a change is about, and lifts the time limits from the rest of the request: a change takes the time
-// that it takes, and a read limit that passes meanwhile would cancel the request's context.
+// readSelection reads what a change is about, and lifts the time limit from its answer: a change takes the time that it takes.
 func readSelection(w http.ResponseWriter, r *http.Request) (DeadSelection, error) {
 	var sel DeadSelection
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
@@ -172,9 +171,7 @@ func readSelection(w http.ResponseWriter, r *http.Request) (DeadSelection, error
 	if sel.All && (sel.Sink != "" || len(sel.IDs) > 0) || !sel.All && sel.Sink == "" && len(sel.IDs) == 0 {
 		return sel, errorf(Invalid, "name dead letters by their ids, by a sink, or all of them")
 	}
-	limits := http.NewResponseController(w)
-	_ = limits.SetReadDeadline(time.Time{}) // in memory there are none
-	_ = limits.SetWriteDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // in memory there is none
 	return sel, nil
 }
 
