@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -24,9 +25,26 @@ It asks no API, delivers nothing and writes nothing. All problems are told at on
 			if err != nil {
 				return err
 			}
+			if err := buildable(cfg); err != nil {
+				return &exitError{exitConfig, err}
+			}
 			return explain(cmd.OutOrStdout(), cfg)
 		},
 	}
+}
+
+// buildable builds the parts that cfg describes, as the daemon would, and lets go of them.
+func buildable(cfg *config.Config) error {
+	var errs []error
+	for _, s := range cfg.Sources {
+		_, err := newFetcher(s)
+		errs = append(errs, err)
+	}
+	for _, s := range cfg.Sinks {
+		_, err := newSink(s)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // explain prints what cfg would do.

@@ -64,11 +64,9 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 		return err
 	}
 	for _, src := range cfg.Sources {
-		fetcher, err := sources.New(src.HTTP, src.Values, sources.Options{
-			Source: src.Name, ExtraQuery: src.ExtraQuery, UserAgent: "tidings/" + version,
-		})
+		fetcher, err := newFetcher(src)
 		if err != nil {
-			return fmt.Errorf("source %s: %w", src.Name, err)
+			return err
 		}
 		e.pollers = append(e.pollers, &poller.Poller{
 			Source: src.Name, Fetcher: fetcher, Store: e.store, Notify: notify,
@@ -79,7 +77,7 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 	for _, s := range cfg.Sinks {
 		sink, err := newSink(s)
 		if err != nil {
-			return fmt.Errorf("sink %s: %w", s.Name, err)
+			return err
 		}
 		w := &dispatch.Worker{
 			Name: s.Name, Sink: sink, Queue: e.store, Notify: notify, Timeout: s.Timeout, Concurrency: s.Concurrency, Batch: 1,
@@ -99,7 +97,17 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 // fileBatch is how many deliveries that are due together share one sync of a file.
 const fileBatch = 256
 
-func newSink(s config.Sink) (dispatch.Sink, error) {
+func newFetcher(s config.Source) (poller.Fetcher, error) {
+	fetcher, err := sources.New(s.HTTP, s.Values, sources.Options{
+		Source: s.Name, ExtraQuery: s.ExtraQuery, UserAgent: "tidings/" + version,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("source %s: %w", s.Name, err)
+	}
+	return fetcher, nil
+}
+
+func newSink(s config.Sink) (sink dispatch.Sink, err error) {
 	format := sinks.Format(s.Format)
 	switch {
 	case s.HTTP != nil:
@@ -110,12 +118,16 @@ func newSink(s config.Sink) (dispatch.Sink, error) {
 		if !s.HTTP.Secret.IsZero() {
 			o.Secrets = []event.Secret{s.HTTP.Secret}
 		}
-		return sinks.NewHTTP(o)
+		sink, err = sinks.NewHTTP(o)
 	case s.File != nil:
-		return sinks.NewFile(sinks.FileOptions{Path: s.File.Path, Spool: s.File.Spool, Timezone: s.File.Timezone, Format: format})
+		sink, err = sinks.NewFile(sinks.FileOptions{Path: s.File.Path, Spool: s.File.Spool, Timezone: s.File.Timezone, Format: format})
 	default:
-		return sinks.NewExec(sinks.ExecOptions{Sink: s.Name, Command: reveal(s.Exec.Command), Env: s.Exec.Env, Format: format})
+		sink, err = sinks.NewExec(sinks.ExecOptions{Sink: s.Name, Command: reveal(s.Exec.Command), Env: s.Exec.Env, Format: format})
 	}
+	if err != nil {
+		return nil, fmt.Errorf("sink %s: %w", s.Name, err)
+	}
+	return sink, nil
 }
 
 func reveal(secrets []event.Secret) []string {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // CRON_TZ and a file sink's timezone work on a machine without zone data
 
 	"github.com/spf13/cobra"
 
@@ -115,12 +116,11 @@ Start with "tidings demo": it shows the whole job and needs no account, key or f
 			return cmd.Help()
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return exit(exitUsage, "%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.PersistentFlags().String("config", "", "the configuration file (default $TIDINGS_CONFIG, else /etc/tidings/config.yaml)")
-	root.PersistentFlags().String("socket", "", "the daemon's control socket (default $TIDINGS_SOCKET, else what the configuration says)")
+	root.PersistentFlags().String("config", "", "the configuration `FILE` (default $TIDINGS_CONFIG, else /etc/tidings/config.yaml)")
+	root.PersistentFlags().String("socket", "", "`PATH` of the daemon's control socket (default $TIDINGS_SOCKET, else what the configuration says)")
 	root.AddCommand(
 		newRunCommand(), newOnceCommand(), newCheckCommand(), newDemoCommand(), newSimulateCommand(),
 		newStatusCommand(), newDeadCommand(), newVersionCommand(),

@@ -34,8 +34,6 @@ func newSimulateCommand() *cobra.Command {
 		Long: `Serves a simulated Flatpeak account over HTTP: login, the event list with its paging, and events of every documented
 type, some in the past and then new ones as time goes on. It prints a configuration that polls it.
 
-Faults on demand, as a comma-separated list:
-
 ` + simulator.FaultsHelp(),
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,8 +55,8 @@ Faults on demand, as a comma-separated list:
 			return g.Wait()
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9481", "the address to listen on")
-	cmd.Flags().IntVar(&events, "events", 250, "how many events lie in the past 24 hours")
+	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9481", "the `ADDRESS` to listen on")
+	cmd.Flags().IntVar(&events, "events", 250, "how `MANY` events lie in the past 24 hours")
 	cmd.Flags().Float64Var(&rate, "rate", 1, "new events a second; 0 for none")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "the seed of ids and payloads")
 	cmd.Flags().StringVar(&faults, "faults", "", "faults on demand, such as late=0.1,429=0.05")
