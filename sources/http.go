@@ -48,6 +48,10 @@ type HTTP struct {
 
 var _ poller.Fetcher = (*HTTP)(nil)
 
+// maxHalving is how long one Fetch goes on asking for smaller pages; with the last of them it ends within six minutes, which is what
+// a poller's watchdog gives it.
+const maxHalving = 4 * time.Minute
+
 // Fetch asks for the page at cursor. A page over the size limit is asked for again with half as many items, down to one; the
 // smaller number stands until the head of the list is asked for again. Every error is a *poller.FetchError.
 func (h *HTTP) Fetch(ctx context.Context, cursor string) (event.Page, error) {
@@ -57,6 +61,7 @@ func (h *HTTP) Fetch(ctx context.Context, cursor string) (event.Page, error) {
 	} else if paging.Param == "" {
 		return event.Page{}, failing("the list at %s has one page, and another was asked for", h.shown(h.url))
 	}
+	until := time.Now().Add(maxHalving)
 	for {
 		size := h.size.Load()
 		if size == 0 { // a cursor from before a restart
@@ -66,7 +71,7 @@ func (h *HTTP) Fetch(ctx context.Context, cursor string) (event.Page, error) {
 		if err != nil {
 			return event.Page{}, err
 		}
-		if a.over && paging.Limit != "" && size > 1 {
+		if a.over && paging.Limit != "" && size > 1 && time.Now().Before(until) {
 			h.size.Store(size / 2)
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tidings/event"
+	"tidings/recipe"
 )
 
 func TestOneLoginForAll(t *testing.T) {
@@ -149,4 +150,25 @@ func TestLoginThatFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestFetchEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		h, err := New(recipe.HTTP{
+			URL: "https://api.example.com", Position: "head_walk", Paging: recipe.Paging{Limit: "n", Size: 10_000},
+		}, nil, Options{MaxBody: 10, Transport: roundTrip(func(r *http.Request) string {
+			asked++
+			time.Sleep(29 * time.Second)
+			return strings.Repeat(" ", 11)
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		_, err = h.Fetch(t.Context(), "")
+		if took := time.Since(start); err == nil || took > 6*time.Minute || asked < 5 {
+			t.Errorf("%v after %s and %d requests", err, took, asked)
+		}
+	})
 }
