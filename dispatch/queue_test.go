@@ -159,23 +159,28 @@ func (q *queue) Settle(ctx context.Context, settled []event.Settlement) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.unknown > 0 || q.broken != nil {
+	err := q.broken
+	if q.unknown > 0 {
 		q.unknown--
 		q.released = true
+		err = event.ErrUnknownOutcome
+	}
+	for _, s := range settled {
+		if o := q.owed[s.Seq]; o == nil || !o.inFlight {
+			if !q.released {
+				q.t.Errorf("event %d settled and not in flight", s.Seq)
+			}
+			err = errors.New("it is not in flight")
+		}
+	}
+	if err != nil {
 		for _, o := range q.owed {
 			o.inFlight = false
 		}
-		return errors.Join(event.ErrUnknownOutcome, q.broken)
+		return err
 	}
 	for _, s := range settled {
 		o := q.owed[s.Seq]
-		if o == nil {
-			q.t.Errorf("event %d settled and not owed", s.Seq)
-			continue
-		}
-		if !o.inFlight && !q.released {
-			q.t.Errorf("event %d settled and not in flight", s.Seq)
-		}
 		q.settled = append(q.settled, s)
 		switch s.Outcome {
 		case event.Delivered:

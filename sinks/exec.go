@@ -21,9 +21,8 @@ import (
 )
 
 const (
-	termGrace = 2 * time.Second // from SIGTERM to SIGKILL
-	pipeGrace = 3 * time.Second // for the output of a program that has ended, when something it started holds it open
-	envLimit  = 4 << 10         // bytes of an id in the environment
+	endGrace = 2 * time.Second // from SIGTERM to SIGKILL, and from a program's end to that of its output, which what it started may hold open
+	envLimit = 4 << 10         // bytes of an id in the environment
 )
 
 // ExecOptions describe a program.
@@ -31,6 +30,7 @@ type ExecOptions struct {
 	Sink    string                  // its name, for TIDINGS_SINK
 	Command []string                // an argument vector; no shell reads it. A name without a slash is looked up in the daemon's PATH
 	Env     map[string]event.Secret // more of the environment
+	Hide    []event.Secret          // what must not show of the command and its output, besides the values of Env
 	Format  Format
 }
 
@@ -61,7 +61,7 @@ func NewExec(o ExecOptions) (*Exec, error) {
 	if strings.Contains(strings.Join(o.Command, ""), "\x00") {
 		return nil, errors.New("the command holds a NUL byte")
 	}
-	x := &Exec{o: o}
+	x := &Exec{o: o, secrets: slices.Clone(o.Hide)}
 	for _, name := range []string{"PATH", "HOME", "LANG", "TZ"} {
 		if value, set := os.LookupEnv(name); set {
 			x.env = append(x.env, name+"="+value)
@@ -86,6 +86,7 @@ func (x *Exec) Deliver(ctx context.Context, batch []event.Delivery) []dispatch.R
 	results := make([]dispatch.Result, len(batch))
 	for i, d := range batch {
 		results[i] = x.run(ctx, d)
+		results[i].Reason = event.Redact(results[i].Reason, x.secrets...)
 	}
 	return results
 }
@@ -102,27 +103,22 @@ func (x *Exec) run(ctx context.Context, d event.Delivery) dispatch.Result {
 	cmd.Stdin = bytes.NewReader(append(body[:len(body):len(body)], '\n'))
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.WaitDelay = pipeGrace
-	var kill *time.Timer // set when it takes too long
+	cmd.WaitDelay = endGrace // after which Wait kills the program and closes the pipes
+	late := false
 	cmd.Cancel = func() error {
-		err := signalGroup(cmd, syscall.SIGTERM)
-		if err == nil {
-			kill = time.AfterFunc(termGrace, func() { _ = signalGroup(cmd, syscall.SIGKILL) })
-		}
+		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		late = err == nil
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return x.unstarted(ctx, err)
 	}
 	_ = cmd.Wait() // the state says how it ended; what else can go wrong is input that was not read and output held open
-	if kill != nil {
-		kill.Stop()
-		_ = signalGroup(cmd, syscall.SIGKILL) // those that outlived it
+	if late {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the rest of the group
 	}
-	return x.judge(cmd.ProcessState, kill != nil, time.Since(began), said.String())
+	return x.judge(cmd.ProcessState, late, time.Since(began), said.String())
 }
-
-func signalGroup(cmd *exec.Cmd, s syscall.Signal) error { return syscall.Kill(-cmd.Process.Pid, s) }
 
 func (x *Exec) unstarted(ctx context.Context, err error) dispatch.Result {
 	if ctx.Err() != nil {

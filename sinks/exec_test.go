@@ -111,6 +111,17 @@ func TestExecVerdicts(t *testing.T) {
 	}
 }
 
+func TestExecHidesSecrets(t *testing.T) {
+	x := newExec(t, ExecOptions{
+		Command: []string{"/bin/sh", "-c", `echo "$0 $KEY"; exit 1`, "arg0ment"},
+		Env:     map[string]event.Secret{"KEY": event.NewSecret("k3yk3y")}, Hide: []event.Secret{event.NewSecret("arg0ment")},
+	})
+	r := want(t, x.Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
+	if r.Answer != "[redacted] [redacted]\n" || r.Reason != "/bin/sh exited with code 1: [redacted] [redacted]" {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestExecThatCannotBeStartedMakesTheSinkDown(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "plain"), "#!/bin/sh\n")
@@ -146,17 +157,27 @@ func TestExecKeepsTheEndOfItsOutput(t *testing.T) {
 	}
 }
 
-// gone waits until no process of the group is left.
-func gone(t *testing.T, pgid string) {
+// gone waits until no process of the group runs. One that has ended may wait for its new parent to notice.
+func gone(t *testing.T, group string) {
 	t.Helper()
-	pid, err := strconv.Atoi(strings.TrimSpace(pgid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(10 * time.Second); syscall.Kill(-pid, 0) == nil; time.Sleep(10 * time.Millisecond) {
+	group = strings.TrimSpace(group)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		alive := ""
+		stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+		for _, path := range stats {
+			stat, _ := os.ReadFile(path) // PID (NAME) STATE PARENT GROUP, proc_pid_stat(5)
+			_, rest, _ := strings.Cut(string(stat), ") ")
+			if f := strings.Fields(rest); len(f) > 2 && f[2] == group && f[0] != "Z" && f[0] != "X" {
+				alive = path
+			}
+		}
+		if alive == "" {
+			return
+		}
 		if time.Now().After(deadline) {
+			pid, _ := strconv.Atoi(group)
 			_ = syscall.Kill(-pid, syscall.SIGKILL)
-			t.Fatalf("process group %d is alive", pid)
+			t.Fatalf("%s of process group %s is alive", alive, group)
 		}
 	}
 }
@@ -168,9 +189,9 @@ func TestExecEndsTheWholeGroupAtTheTimeout(t *testing.T) {
 	}{
 		"that obeys":                    {`sleep 60 & echo started; wait`, 0},
 		"that cleans up and says 0":     {`trap 'echo bye; exit 0' TERM; echo started; while :; do sleep 0.05; done`, 0},
-		"that ignores SIGTERM":          {`trap '' TERM; sleep 60 & echo started; while :; do sleep 1; done`, termGrace},
+		"that ignores SIGTERM":          {`trap '' TERM; sleep 60 & echo started; while :; do sleep 1; done`, endGrace},
 		"whose grandchild ignores it":   {`(trap '' TERM; exec sleep 60) & sleep 0.1; echo started; exec sleep 61`, 0},
-		"that is stopped":               {`echo started; kill -STOP $$`, termGrace},
+		"that is stopped":               {`echo started; kill -STOP $$`, endGrace},
 		"whose grandchild has no pipes": {`(trap '' TERM; exec sleep 60 >/dev/null 2>&1 </dev/null) & sleep 0.1; echo started; wait`, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -197,7 +218,7 @@ func TestExecDoesNotHangOnAGrandchild(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	began := time.Now()
 	r := want(t, shell(t, "echo $$ > "+pidFile+"; sleep 60 & echo done; exit 0").Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Done)
-	if took := time.Since(began); took > pipeGrace+5*time.Second || r.Answer != "done\n" {
+	if took := time.Since(began); took > endGrace+5*time.Second || r.Answer != "done\n" {
 		t.Errorf("took %v: %+v", took, r)
 	}
 	pid, _ := strconv.Atoi(strings.TrimSpace(read(t, pidFile)))

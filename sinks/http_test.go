@@ -264,6 +264,7 @@ func TestHTTPAnswerWithoutEnd(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			url, _ := receiver(t, h)
 			began := time.Now()
 			want(t, newHTTP(t, HTTPOptions{URL: url}).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Done)
