@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// What a user does first: the simulated API in one terminal, and in another the daemon with the configuration that the
+// simulator printed. Here it gets three sinks. Each simulated event reaches each of them, once.
+func TestSimulateAndRun(t *testing.T) {
+	s := newSite(t)
+	sim := s.command("simulate", "--listen", "127.0.0.1:0", "--events", "150", "--rate", "5")
+	stdout, err := sim.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = sim.Process.Kill()
+		_ = sim.Wait()
+	})
+	var printed []string
+	for sc := bufio.NewScanner(stdout); sc.Scan(); {
+		printed = append(printed, sc.Text())
+		if strings.Contains(sc.Text(), "path: events/") {
+			break
+		}
+	}
+	text := strings.Join(printed, "\n")
+	_, url, _ := strings.Cut(text, "listens at ")
+	url, _, _ = strings.Cut(url, ": ")
+	_, config, found := strings.Cut(text, "\nsources:")
+	if !found {
+		t.Fatalf("no configuration is printed:\n%s", text)
+	}
+	s.script("on-event.sh", `cat >/dev/null; echo "$TIDINGS_EVENT_ID" >>"$(dirname "$0")/ids.txt"`)
+	config = "sources:" + strings.ReplaceAll(config, "%Y-%m-%d", "all") +
+		"\n  app: {http: {url: \"" + s.appURL + "\"}}\n  script: {exec: {command: [/bin/sh, on-event.sh]}}\n"
+	if lines := strings.Count(config, "\n"); lines > 12 {
+		t.Errorf("the configuration has %d lines:\n%s", lines, config)
+	}
+	if err := os.WriteFile(s.path("config.yaml"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	d := s.start()
+	time.Sleep(3 * time.Second) // while events arrive
+	for _, sink := range []struct {
+		name string
+		got  func() map[string]int
+	}{
+		{"the file", func() map[string]int { return s.lines("events/all.jsonl") }},
+		{"the endpoint", s.received},
+		{"the program", func() map[string]int { return s.words("ids.txt") }},
+	} {
+		s.eventually("every event at "+sink.name, func() bool {
+			got := sink.got()
+			for _, id := range simulated(t, url) {
+				if got[id] == 0 {
+					return false
+				}
+			}
+			return len(got) > 150
+		})
+		for id, n := range sink.got() {
+			if n != 1 {
+				t.Errorf("%s has %s %d times", sink.name, id, n)
+			}
+		}
+	}
+	d.stop()
+}
+
+// simulated asks the simulator for the ids of all its events.
+func simulated(t *testing.T, url string) []string {
+	t.Helper()
+	resp, err := http.Get(url + "/_simulator/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var ids []string
+	for dec := json.NewDecoder(resp.Body); dec.More(); {
+		var e struct{ ID string }
+		if err := dec.Decode(&e); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
