@@ -96,7 +96,15 @@ func flip(at int) func(key, value []byte) []byte {
 
 func TestUnreadableEventsBecomeDeadLetters(t *testing.T) {
 	for name, damage := range map[string]func(key, value []byte) []byte{
-		"body": flip(-2), "head": flip(eventHead + 1), "magic": flip(0), "version": flip(1), "cut off": func(_, v []byte) []byte { return v[:5] },
+		"body": flip(-2), "head": flip(eventHead + 1), "wants": func(key, value []byte) []byte {
+			h, err := readHead(key, value)
+			if err != nil {
+				t.Error(err)
+			}
+			value[h.rest-1] ^= 0x10 // the second of the two sinks that want it
+			return value
+		},
+		"magic": flip(0), "version": flip(1), "cut off": func(_, v []byte) []byte { return v[:5] },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := fresh(t, Options{}, "app", "other", "else")

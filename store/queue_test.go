@@ -148,6 +148,18 @@ func TestUnwantedEventsCostASinkNothing(t *testing.T) {
 		t.Fatalf("%v in %d askings", ids(got), asked)
 	}
 	b.settle(event.Delivered, 0, got...)
+	// A sink that is owed nothing stands at the head: it finds the next one without looking at what lies between.
+	for i := range 5 {
+		b.commit("q", events(10_000+1024*i, 1024)...)
+	}
+	last := events(20_000, 1)
+	last[0].Type = "rare"
+	b.commit("r", last...)
+	due := b.next("rare", 10, 0)
+	if !slices.Equal(ids(due.Deliveries), []string{"evt_20000"}) {
+		t.Fatalf("%v", ids(due.Deliveries))
+	}
+	b.settle(event.Delivered, 0, due.Deliveries...)
 	before := b.txid()
 	b.next("rare", 10, 10)
 	if k := b.sink("rare"); k.Owed != 0 || !k.Oldest.IsZero() || b.txid() != before {
@@ -216,6 +228,8 @@ func TestAgeStandsStillWhileTheSinkIsDown(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Hour)
+		age(time.Hour)
+		b.settle(event.Retry, 0, b.next("app", 0, 1).Deliveries...) // another failure is no new age
 		age(time.Hour)
 		set(event.Down)
 		time.Sleep(2 * time.Hour)

@@ -39,7 +39,7 @@ func checksum(key []byte, parts ...[]byte) uint32 {
 	return sum
 }
 
-// writer builds a record.
+// encoder builds a record.
 type encoder struct{ b []byte }
 
 func newRecord(kind byte, size int) *encoder {

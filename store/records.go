@@ -181,7 +181,7 @@ func readSource(key, value []byte) (source, error) {
 	return s, d.err
 }
 
-// failedRecord is a delivery that failed and is owed: an exception to "all that is wanted from the scan position on".
+// record is that of a delivery that failed and is owed: an exception to "all that is wanted from the scan position on".
 func (x *exception) record(key []byte, sink uint16) []byte {
 	e := newRecord(kindFailed, 96+min(len(x.last.Reason), maxReason)+min(len(x.last.Answer), maxAnswer))
 	e.uint(uint64(sink))

@@ -170,8 +170,8 @@ func (s *Store) Close() error {
 		if s.db != nil {
 			err = s.db.Close()
 			s.db = nil
-			removePID(s.path)
 		}
+		removePID(s.path)
 	})
 	return err
 }

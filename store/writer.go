@@ -128,7 +128,7 @@ func (s *Store) write(group []*request) error {
 	s.mu.Unlock()
 	if len(b.ops) > 0 {
 		if err := s.exec(b.ops); err != nil {
-			return s.recover(err)
+			return s.startOver(err)
 		}
 		s.room.strikes = 0
 	}
@@ -146,9 +146,9 @@ func (s *Store) write(group []*request) error {
 	return nil
 }
 
-// recover follows a transaction that failed: it may be durable or not, so everything in memory is dropped, the file is opened
+// startOver follows a transaction that failed: it may be durable or not, so everything in memory is dropped, the file is opened
 // again and read again. In-flight deliveries are released by that. A full disk is no strike.
-func (s *Store) recover(cause error) error {
+func (s *Store) startOver(cause error) error {
 	full := diskIsFull(cause)
 	if !full {
 		s.room.strikes++
