@@ -31,7 +31,10 @@ func (p *Poller) commitShort(ctx context.Context, w *walk, told *event.Polled) e
 	}
 
 	pos := w.pos.moved(all, w.Head)
-	gap := p.gap(w, &pos)
+	gap, err := p.gap(w, &pos)
+	if err != nil {
+		return err
+	}
 	if len(batches) == 0 {
 		if !p.worthStoring(w, pos, all, gap) {
 			return nil
@@ -47,6 +50,7 @@ func (p *Poller) commitShort(ctx context.Context, w *walk, told *event.Polled) e
 			return err
 		}
 	}
+	p.sought = ""
 	return nil
 }
 
@@ -82,140 +86,4 @@ func oldestFirst(items []item, seen map[string]bool) []event.Event {
 		}
 	}
 	return events
-}
-
-// gap returns a gap if the walk found one, and notes in pos that it was told.
-//
-// A list can't prove a loss: an event of ours that it lists no more may have been the last before the oldest that it does
-// list. So a gap of a walk is a possible one: we had seen ids in this list, and it lists none of them and nothing else that
-// we know. A walk that ended at the start's floor proves nothing while all that was seen lies before that floor.
-func (p *Poller) gap(w *walk, pos *position) *event.Gap {
-	if w.Met || len(w.pos.IDs) == 0 || w.pos.Hidden {
-		return nil
-	}
-	atFloor := !w.Edge.IsZero() && w.Edge.Before(w.judge.start)
-	if atFloor && w.pos.Time.Before(w.judge.start) {
-		return nil
-	}
-	pos.Hidden = !w.long && !slices.ContainsFunc(w.pages, func(s stretch) bool { return len(s.items) > 0 })
-	why := "the list ends before any event that was seen earlier; what was listed in between, if anything, is gone from it"
-	switch {
-	case pos.Hidden:
-		why = "the list is empty, though events were seen in it earlier; what was listed since, if anything, is gone from it"
-	case !w.Edge.IsZero() && !w.Edge.After(w.pos.Time):
-		why = "the list shows none of the events that were seen in it earlier; it may be filtered otherwise than before"
-	}
-	return &event.Gap{Source: p.Source, From: w.pos.Time, To: w.Edge, Found: time.Now().Round(0), Why: why}
-}
-
-// commitLong fetches the marks of a long walk again, oldest first, and commits each. The walk ends where its first page
-// began; another round is due at once.
-func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (again bool, err error) {
-	for {
-		var s stretch
-		if len(w.Marks) > 0 {
-			parts, err := p.refetch(ctx, w, &s, told)
-			if err != nil {
-				return false, err
-			}
-			if parts != nil {
-				w.pop()
-				for _, m := range parts {
-					w.add(m)
-				}
-				continue
-			}
-			w.pop()
-		}
-		p.pick(w, s.items, w.oldest, told)
-		c := event.Commit{Generation: w.gen, Events: oldestFirst(s.items, map[string]bool{})}
-		for _, e := range c.Events {
-			w.since += len(e.Data) + len(e.ID)
-		}
-		last := len(w.Marks) == 0
-		switch {
-		case last:
-			pos := w.pos.moved(s.items, w.Head)
-			c.Gap = p.gap(w, &pos)
-			c.Position = pos.encode()
-		case w.since >= 8*w.record:
-			pos := w.pos
-			pos.Trail = &w.trail
-			c.Position = pos.encode()
-			w.since, w.record = 0, len(c.Position)
-		}
-		if len(c.Events) > 0 || c.Position != nil {
-			done, err := p.commit(ctx, c, told)
-			if err != nil {
-				return false, err
-			}
-			again = again || done.New+done.Filtered > 0
-		}
-		w.below = s
-		for _, it := range s.items {
-			if !it.at.IsZero() {
-				w.oldest = it.at
-				break
-			}
-		}
-		if last {
-			p.walk = nil
-			return again || w.resumed, nil
-		}
-	}
-}
-
-// refetch fetches the oldest mark into s. What was listed late in the meantime shifts pages, so it follows the list until
-// the mark's last event, or one that was committed just before, was listed again; else an event that was pushed over a
-// page's edge would be missed. Where all that is too much to hold, it returns the mark in parts.
-func (p *Poller) refetch(ctx context.Context, w *walk, s *stretch, told *event.Polled) (parts []mark, err error) {
-	n := len(w.Marks) - 1
-	m, last := w.Marks[n], w.last(n)
-	stop := map[string]bool{last: true}
-	for _, it := range w.below.items {
-		stop[it.ID] = true
-	}
-	s.cursor, s.behind = m.Cursor, m.Behind
-	var bytes int
-	var edge edge
-	guard := newGuard()
-	behind, split := m.Behind, false
-	var pages []mark // of what is unseen
-	for cursor := m.Cursor; ; {
-		page, err := p.fetch(ctx, cursor, told)
-		if err != nil {
-			return nil, err
-		}
-		if guard.repeats(cursor, page) {
-			return nil, p.repeated()
-		}
-		part := stretch{cursor: cursor, behind: behind}
-		if part.items, err = p.look(w.judge, page, &behind, told); err != nil {
-			return nil, err
-		}
-		edge.pass(part.items)
-		end := page.Next == "" || !page.More
-		if n := len(part.items); n > 0 {
-			end = end || w.judge.settled(part.items[n-1], edge)
-		}
-		end = end || slices.ContainsFunc(part.items, func(it item) bool { return stop[it.ID] })
-		size, any := part.unseen(w.judge)
-		if any {
-			pages = append(pages, part.mark())
-		} else {
-			part.trim()
-		}
-		bytes += size
-		s.items = append(s.items, part.items...)
-		if split = split || len(pages) > 1 && bytes > p.memory(); split {
-			s.items = nil
-		}
-		switch {
-		case end && split:
-			return pages, nil
-		case end:
-			return nil, nil
-		}
-		cursor = page.Next
-	}
 }

@@ -73,6 +73,7 @@ type Poller struct {
 	failures int        // polls that failed in a row
 	firstTry time.Time  // of this process, with its monotonic clock
 	walk     *walk      // one that a failed fetch interrupted
+	sought   string     // id of an event that a forgotten walk listed and did not take in; empty once it is listed again
 	quiet    time.Time  // when the position was last stored without an event
 	hashed   bool       // Hashed was told
 	progress event.Progress
@@ -157,6 +158,9 @@ func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 		// A walk that can't go on is forgotten. Where its place was lost, or the position was changed under it, the list is
 		// walked again from the head at once.
 		restart := errors.Is(err, event.ErrStale) || isLost(err) && p.walk != nil && p.walk.begun
+		if isLost(err) && p.walk != nil && p.walk.unseen != "" {
+			p.sought = p.walk.unseen
+		}
 		if isLost(err) || errors.Is(err, errRepeats) {
 			if err := p.drop(ctx); err != nil {
 				return err

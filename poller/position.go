@@ -121,7 +121,7 @@ type trail struct {
 	Marks  []mark    `json:"pages,omitempty"`
 }
 
-// mark is a stretch of the list with something to take in: from Cursor on until Last was listed.
+// mark is a stretch of the list with something to take in: from Cursor on until Last, the last of it, was listed.
 type mark struct {
 	Cursor string `json:"c"`
 	Last   string `json:"l,omitempty"` // empty where it is the Cursor of the mark after it

@@ -18,9 +18,9 @@ var errCrash = errors.New("crash")
 // commits fail, cursors are lost, the process crashes before or after a commit, and memory is so small that most walks
 // become long. Whatever happened, each event is taken in once, none from before the start, and no gap is claimed.
 func TestEverySchedule(t *testing.T) {
-	schedules := 1000
+	schedules := 400
 	if testing.Short() {
-		schedules = 300
+		schedules = 100
 	}
 	for seed := range uint64(schedules) {
 		synctest.Test(t, func(t *testing.T) {

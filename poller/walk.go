@@ -19,9 +19,11 @@ type walk struct {
 	judge   judge
 	guard   guard
 	edge    edge
-	begun   bool // the head was asked
-	fresh   bool // the source was never asked before this walk
-	resumed bool // it began in an earlier poll: the head has moved since
+	unseen  string // id of the last item listed that is new for sure
+	gone    bool   // something that it listed and did not take in is listed no more
+	begun   bool   // the head was asked
+	fresh   bool   // the source was never asked before this walk
+	resumed bool   // it began in an earlier poll: the head has moved since
 
 	pages []stretch // newest first; nil once the walk is long
 	long  bool
@@ -40,20 +42,20 @@ type stretch struct {
 	items  []item
 }
 
-// unseen returns the bytes of what may be new, and whether there is any.
-func (s stretch) unseen(j judge) (bytes int, any bool) {
+// unseen returns the bytes of what may be new, and the id of the last of it; empty where nothing is.
+func (s stretch) unseen(j judge) (bytes int, last string) {
 	for _, it := range s.items {
 		if !it.known && (it.at.IsZero() || j.recent(it.at)) {
 			bytes += len(it.Data) + len(it.ID) + len(it.Type)
-			any = true
+			last = it.ID
 		}
 	}
-	return bytes, any
+	return bytes, last
 }
 
-// mark returns where the stretch, which has items, is.
-func (s stretch) mark() mark {
-	return mark{Cursor: s.cursor, Last: s.items[len(s.items)-1].ID, Behind: s.behind}
+// mark returns where the stretch is, as far as last.
+func (s stretch) mark(last string) mark {
+	return mark{Cursor: s.cursor, Last: last, Behind: s.behind}
 }
 
 // trim leaves of a stretch without anything new what its undated neighbours are judged by.
@@ -168,6 +170,14 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 			return err
 		}
 		w.Met = w.Met || slices.ContainsFunc(s.items, func(it item) bool { return it.known })
+		for _, it := range s.items {
+			if it.ID == p.sought {
+				p.sought = ""
+			}
+			if !it.known && !it.at.IsZero() && w.judge.recent(it.at) {
+				w.unseen = it.ID
+			}
+		}
 		w.edge.pass(s.items)
 		w.Edge, w.Next = w.edge.at, page.Next
 		w.End = len(s.items) > 0 && w.judge.settled(s.items[len(s.items)-1], w.edge) || page.Next == "" || !page.More
@@ -220,10 +230,9 @@ func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled
 	for i, e := range page.Events {
 		ids[i] = e.ID
 	}
-	p.progress.Within(commitTime)
-	known, err := p.Store.Known(p.Source, ids)
+	known, err := p.known(ids...)
 	if err != nil {
-		return nil, &storeError{fmt.Errorf("can't look up what source %s listed: %w", p.Source, err)}
+		return nil, err
 	}
 	items := make([]item, len(page.Events))
 	for i, e := range page.Events {
@@ -241,11 +250,11 @@ func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled
 
 // keep adds a page to the walk: whole while there is room, else as a mark.
 func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
-	bytes, any := s.unseen(w.judge)
+	bytes, last := s.unseen(w.judge)
 	w.since += bytes
 	if w.long {
-		if any {
-			w.add(s.mark())
+		if last != "" {
+			w.add(s.mark(last))
 		}
 		if w.since < 8*w.record && !w.End {
 			return nil
@@ -254,7 +263,7 @@ func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
 	}
 	if len(w.pages) > 0 {
 		w.bytes += bytes
-		if !any {
+		if last == "" {
 			s.trim()
 		}
 	}
@@ -264,8 +273,8 @@ func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
 	}
 	w.long = true
 	for _, s := range w.pages[1:] {
-		if _, any := s.unseen(w.judge); any {
-			w.add(s.mark())
+		if _, last := s.unseen(w.judge); last != "" {
+			w.add(s.mark(last))
 		}
 	}
 	w.pages = nil

@@ -1,0 +1,55 @@
+package poller
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"tidings/event"
+)
+
+// gap returns a gap if the walk found one, and notes in pos that it was told.
+//
+// It is certain where an event that was listed, and not taken in yet, is listed no more. Otherwise a list can't prove a
+// loss: an event of ours that it lists no more may have been the last before the oldest that it does list. So it is a
+// possible gap where we had seen ids in this list and it lists none of them, nor anything else that we know. A walk that
+// ended at the start's floor shows nothing while all that was seen lies before that floor.
+func (p *Poller) gap(w *walk, pos *position) (*event.Gap, error) {
+	gone := w.gone
+	if p.sought != "" && !gone {
+		known, err := p.known(p.sought)
+		if err != nil {
+			return nil, err
+		}
+		gone = !known[0]
+	}
+	gap := event.Gap{Source: p.Source, From: w.pos.Time, To: w.Edge, Found: time.Now().Round(0), Certain: gone}
+	if gone {
+		gap.Why = "the list showed events that it had dropped before they could be taken in"
+		return &gap, nil
+	}
+	atFloor := !w.Edge.IsZero() && w.Edge.Before(w.judge.start)
+	if w.Met || len(w.pos.IDs) == 0 || w.pos.Hidden || atFloor && w.pos.Time.Before(w.judge.start) {
+		return nil, nil
+	}
+	pos.Hidden = !w.long && !slices.ContainsFunc(w.pages, func(s stretch) bool { return len(s.items) > 0 })
+	switch {
+	case pos.Hidden:
+		gap.Why = "the list is empty, though events were seen in it earlier; what was listed since, if anything, is gone from it"
+	case !w.Edge.IsZero() && !w.Edge.After(w.pos.Time):
+		gap.Why = "the list shows none of the events that were seen in it earlier; it may be filtered otherwise than before"
+	default:
+		gap.Why = "the list ends before any event that was seen earlier; what was listed in between, if anything, is gone from it"
+	}
+	return &gap, nil
+}
+
+// known asks the store which ids are remembered.
+func (p *Poller) known(ids ...string) ([]bool, error) {
+	p.progress.Within(commitTime)
+	known, err := p.Store.Known(p.Source, ids)
+	if err != nil {
+		return nil, &storeError{fmt.Errorf("can't look up what source %s listed: %w", p.Source, err)}
+	}
+	return known, nil
+}
