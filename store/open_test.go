@@ -101,7 +101,7 @@ func TestUnreadableEventsBecomeDeadLetters(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 			}
-			value[h.rest-1] ^= 0x10 // the second of the two sinks that want it
+			value[h.rest-2] ^= 0x10 // app, of the two sinks that want it
 			return value
 		},
 		"magic": flip(0), "version": flip(1), "cut off": func(_, v []byte) []byte { return v[:5] },

@@ -161,3 +161,24 @@ func TestMemoryChangesAfterTheCommit(t *testing.T) {
 		t.Fatalf("%d handed out", n)
 	}
 }
+
+func TestWhatIsReadAcrossAReloadIsVoid(t *testing.T) {
+	b := fresh(t, Options{tick: time.Hour}, "app")
+	b.commit("p", events(1, 3)...)
+	reloaded, _, err := b.load(b.db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	due, err := b.handOut("app", func(k *sink, p *plan) {
+		k.planFresh(p, 2)
+		b.st = reloaded // as if the store was read anew between planning and reading
+		asked++
+	})
+	if err != nil || asked != 2 || len(due.Deliveries) != 2 {
+		t.Fatalf("asked %d times, %d deliveries, %v", asked, len(due.Deliveries), err)
+	}
+	if rest := ids(b.next("app", 9, 0).Deliveries); !slices.Equal(rest, []string{"evt_3"}) {
+		t.Fatalf("then came %v", rest)
+	}
+}
