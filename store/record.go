@@ -17,9 +17,11 @@ const (
 	kindDead   byte = 'D'
 	kindIDs    byte = 'I'
 	kindAside  byte = 'A'
+)
 
-	recordVersion byte = 1
-	recordHead         = 6
+const (
+	recordVersion = byte(1)
+	recordHead    = 6 // kind, version, checksum
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -26,12 +27,7 @@ type head struct {
 }
 
 func (h head) wantedBy(index uint16) bool {
-	for _, w := range h.wants {
-		if w == index {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(h.wants, index)
 }
 
 func eventRecord(key []byte, ev event.Event, wants []uint16) []byte {
