@@ -99,7 +99,7 @@ func (j judge) settled(last item, edge edge) bool {
 	case !edge.at.IsZero() && !j.recent(edge.at):
 		return true
 	case j.overlap.IsZero():
-		return edge.at.IsZero() && (old || j.history)
+		return edge.at.IsZero() && (old || j.history && edge.undated >= maxUndated)
 	case edge.at.IsZero() || edge.at.After(j.overlap):
 		return old && edge.undated >= maxUndated
 	}

@@ -213,3 +213,123 @@ func TestTrailJoinsNeighbours(t *testing.T) {
 		t.Errorf("the marks begin with %d", next)
 	}
 }
+
+func TestUndatedEventsInALongWalk(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newRig(Start{Kind: StartNow})
+		r.Memory, r.list.size = 100, 1
+		down := true
+		r.list.before = func(int, string) error {
+			if down {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		r.list.happen("before", time.Now().Add(-time.Minute))
+		r.list.happen("undated before", time.Time{})
+		_ = r.Poll(t.Context())
+		var want []string
+		for i := range 70 { // while the API is down; all within the overlap
+			time.Sleep(time.Second)
+			dated, undated := fmt.Sprint("e", i), fmt.Sprint("u", i)
+			r.list.happen(dated, time.Now())
+			r.list.happen(undated, time.Time{})
+			want = append(want, dated, undated)
+		}
+		down = false
+		r.poll(t)
+		r.want(t, want...)
+		for i := range 20 {
+			r.list.happen(fmt.Sprint("n", i), time.Now())
+		}
+		r.poll(t) // goes back to the start, past the boundary: what is undated there is history still
+		r.want(t, append(want, ids("n", 0, 19)...)...)
+	})
+}
+
+func TestWhatIsListedTwiceInAWalkIsCommittedOnce(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := seen(t, 1)
+		for i := 1; i <= 30; i++ {
+			r.list.happen(fmt.Sprint("e", i), time.Now())
+		}
+		r.list.answer = func(cursor string, page event.Page) event.Page {
+			if cursor != "" && len(page.Events) > 3 {
+				page.Events[3] = r.list.events[2]
+			}
+			return page
+		}
+		before := len(r.store.commits)
+		r.poll(t)
+		times := 0
+		for _, c := range r.store.commits[before:] {
+			for _, e := range c.Events {
+				if e.ID == r.list.events[2].ID {
+					times++
+				}
+			}
+		}
+		if times != 1 {
+			t.Errorf("it was committed %d times", times)
+		}
+	})
+}
+
+func TestALoopAfterARestartForgetsTheWalk(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := long(t, 300)
+		r.list.before = func(n int, _ string) error {
+			if n == 20 {
+				return errors.New("connection refused")
+			}
+			return nil
+		}
+		_ = r.Poll(t.Context())
+		r.restart(Start{Kind: StartEarliest})
+		r.Memory = 500
+		if r.position(t).Trail == nil {
+			t.Fatal("no walk is stored")
+		}
+		r.list.answer = func(_ string, page event.Page) event.Page {
+			page.Events, page.Next = r.list.events[100:110], r.list.events[109].ID
+			return page
+		}
+		if err := r.Poll(t.Context()); !errors.Is(err, errRepeats) {
+			t.Fatalf("%v", err)
+		}
+		if r.position(t).Trail != nil {
+			t.Error("the walk is still stored")
+		}
+		r.list.answer = nil
+		r.poll(t)
+		if len(r.store.log) != 301 {
+			t.Errorf("taken in %d events", len(r.store.log))
+		}
+	})
+}
+
+func TestAGapInsideAListIsCertain(t *testing.T) {
+	for _, gone := range []int{100, 5} { // with the cursors of their pages, and without
+		in(t, func(t *testing.T) {
+			r := long(t, 300)
+			r.list.before = func(n int, cursor string) error {
+				if n == 33 { // e0, which is known, stays; the oldest that were walked are taken away
+					r.list.events = slices.Concat(r.list.events[:300-gone], r.list.events[300:])
+				}
+				return nil
+			}
+			r.poll(t)
+			if n := len(r.store.log); n != 301-gone {
+				t.Errorf("taken in %d events", n)
+			}
+			if len(r.store.gaps) != 1 || !r.store.gaps[0].Certain {
+				t.Errorf("gaps %+v", r.store.gaps)
+			}
+			r.list.happen("new", time.Now())
+			r.poll(t)
+			if len(r.store.gaps) != 1 {
+				t.Errorf("it is told again: %+v", r.store.gaps)
+			}
+		})
+	}
+}
