@@ -162,7 +162,7 @@ func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 			p.sought = p.walk.unseen
 		}
 		if isLost(err) || errors.Is(err, errRepeats) {
-			if err := p.drop(ctx); err != nil {
+			if err := p.drop(ctx); err != nil && !errors.Is(err, event.ErrStale) {
 				return err
 			}
 		}

@@ -171,9 +171,6 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 		}
 		w.Met = w.Met || slices.ContainsFunc(s.items, func(it item) bool { return it.known })
 		for _, it := range s.items {
-			if it.ID == p.sought {
-				p.sought = ""
-			}
 			if !it.known && !it.at.IsZero() && w.judge.recent(it.at) {
 				w.unseen = it.ID
 			}
@@ -221,7 +218,7 @@ func (p *Poller) resolveStart(ctx context.Context, w *walk) error {
 	return nil
 }
 
-// look asks the store which of a page's events are known, and lets go of their bodies.
+// look asks the store which of a page's events are known, and lets go of their bodies. An event that was sought is found.
 func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled) ([]item, error) {
 	if len(page.Events) == 0 {
 		return nil, nil
@@ -236,6 +233,9 @@ func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled
 	}
 	items := make([]item, len(page.Events))
 	for i, e := range page.Events {
+		if e.ID == p.sought {
+			p.sought = ""
+		}
 		it := item{Event: e, at: dated(e.Time), behind: *behind}
 		it.known = known[i] || j.boundary[e.ID]
 		*behind = *behind || j.boundary[e.ID]
