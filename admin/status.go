@@ -25,11 +25,12 @@ type SourceStatus struct {
 	State       string     `json:"state"`        // an event.SourceHealth, StateStarting before the first poll has ended, or StateStopped
 	LastSuccess *time.Time `json:"last_success"` // the end of the last poll that went well in this run
 	NextPoll    *time.Time `json:"next_poll"`
-	Lag         *float64   `json:"lag"`    // seconds since the source was last known caught up
-	Error       string     `json:"error"`  // of the last poll; empty when that went well
-	Listed      uint64     `json:"listed"` // in this run, repeats included
-	New         uint64     `json:"new"`    // in this run
-	Gaps        int        `json:"gaps"`   // ever
+	Position    *time.Time `json:"position"` // time of the newest event that was seen
+	Lag         *float64   `json:"lag"`      // seconds since the source was last known caught up
+	Error       string     `json:"error"`    // of the last poll; empty when that went well
+	Listed      uint64     `json:"listed"`   // in this run, repeats included
+	New         uint64     `json:"new"`      // in this run
+	Gaps        int        `json:"gaps"`     // ever
 }
 
 // SinkStatus is a sink's part of Status.
@@ -138,6 +139,9 @@ func (s *Server) examine() (Status, []problem, error) {
 // source is the status of one source; false if it is no longer configured, as far as is known.
 func (s *Server) source(st event.SourceStats, now time.Time) (SourceStatus, bool) {
 	entry := SourceStatus{State: StateStopped, Gaps: st.GapCount}
+	if s.Position != nil {
+		entry.Position = instant(s.Position(st.Position))
+	}
 	if s.Live == nil {
 		return entry, true
 	}

@@ -22,12 +22,17 @@ func TestStatusDocument(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now() // midnight of 2000-01-01, UTC
 		store := &fakeStore{
-			sources: []event.SourceStats{{Name: "stripe"}, {Name: "flatpeak", GapCount: 3}, {Name: "left-over"}},
+			sources: []event.SourceStats{{Name: "stripe"}, {Name: "flatpeak", GapCount: 3, Position: []byte("p")}, {Name: "left-over"}},
 			sinks:   []event.SinkStats{{Name: "app", Owed: 4, Oldest: start.Add(time.Second), Retrying: 2, Dead: 0}},
 			stats:   event.StoreStats{Path: "/d/store.db", Size: 10, Used: 5, Events: 2, IDs: 9},
 		}
 		live := NewLive(topology())
-		server := &Server{Store: store, Live: live}
+		server := &Server{Store: store, Live: live, Position: func(position []byte) time.Time {
+			if string(position) != "p" {
+				return time.Time{}
+			}
+			return start.Add(-time.Hour)
+		}}
 		live.Notify(event.Polled{Source: "flatpeak", At: start, Listed: 10, New: 4, Repeated: 6, Next: start.Add(time.Minute)})
 		live.Notify(event.Attempted{Sink: "app", Outcome: event.Retry, Reason: "answered 503"})
 		live.Notify(event.Polled{Source: "nobody"})
@@ -43,8 +48,8 @@ func TestStatusDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := `{"ok":true,"message":"all is well","sources":{` +
-			`"flatpeak":{"state":"ok","last_success":"2000-01-01T00:00:00Z","next_poll":"2000-01-01T00:01:00Z","lag":1.5,"error":"","listed":10,"new":4,"gaps":3},` +
-			`"stripe":{"state":"starting","last_success":null,"next_poll":null,"lag":null,"error":"","listed":0,"new":0,"gaps":0}},` +
+			`"flatpeak":{"state":"ok","last_success":"2000-01-01T00:00:00Z","next_poll":"2000-01-01T00:01:00Z","position":"1999-12-31T23:00:00Z","lag":1.5,"error":"","listed":10,"new":4,"gaps":3},` +
+			`"stripe":{"state":"starting","last_success":null,"next_poll":null,"position":null,"lag":null,"error":"","listed":0,"new":0,"gaps":0}},` +
 			`"sinks":{"app":{"state":"up","owed":4,"oldest":"2000-01-01T00:00:01Z","retrying":2,"dead":0,"error":"answered 503"}},` +
 			`"store":{"path":"/d/store.db","size":10,"used":5,"events":2,"ids":9}}`
 		if string(text) != want {

@@ -16,7 +16,7 @@ func TestCrashLosesNothing(t *testing.T) {
 	}
 	const kills = 20
 	s := newSite(t)
-	s.api.Backfill(15_000, 24*time.Hour)
+	s.api.Backfill(18_000, 24*time.Hour)
 	bytes := 0
 	for _, e := range s.api.Events() {
 		bytes += len(e.Raw)

@@ -55,7 +55,7 @@ func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, accept
 	if err != nil {
 		return err
 	}
-	server := &admin.Server{Store: e.store, Live: e.live, Version: version, Log: log}
+	server := &admin.Server{Store: e.store, Live: e.live, Version: version, Position: newest, Log: log}
 	log.Info("started", "version", version, "config", cfg.File, "sources", len(cfg.Sources), "sinks", len(cfg.Sinks), "data_dir", cfg.DataDir)
 
 	g, ctx := errgroup.WithContext(ctx)
@@ -64,9 +64,11 @@ func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, accept
 	g.Go(func() error { return systemd.Watchdog(ctx, func() error { return e.healthy(ctx) }) })
 	g.Go(func() error { return systemd.Tell(ctx, server) })
 	systemd.Ready()
-	context.AfterFunc(ctx, func() {
+	g.Go(func() error {
+		<-ctx.Done()
 		systemd.Stopping()
 		log.Info("stopping", "why", context.Cause(ctx))
+		return nil
 	})
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("the daemon ends: %w", err)

@@ -15,6 +15,7 @@ import (
 
 	"tidings/admin"
 	"tidings/event"
+	"tidings/poller"
 )
 
 func newStatusCommand() *cobra.Command {
@@ -23,7 +24,8 @@ func newStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show how sources, sinks and the store do",
 		Long: `Shows how every source and every sink does, and what is wrong. Beside a running daemon it asks that; else it reads the
-store, which does not know what only a daemon knows (last polls, the next ones). LISTED and NEW count since the daemon's start.
+store, which does not know what only a daemon knows (last polls, the next ones). POSITION is the time of the newest event that
+was seen, LAG the time since the source was last known caught up. LISTED and NEW count since the daemon's start.
 
 With --check it prints one line for a monitor and exits 0 (all is well), 1 (a person should look) or 2 (events are not
 coming in or not going out, or no daemon runs).`,
@@ -79,10 +81,10 @@ func printStatus(out io.Writer, status admin.Status, now time.Time) error {
 	}
 
 	sources := &table{colour: colour}
-	sources.add("", "SOURCE", "STATE", "LAST SUCCESS", "NEXT POLL", "LISTED", "NEW", "GAPS", "ERROR")
+	sources.add("", "SOURCE", "STATE", "LAST SUCCESS", "NEXT POLL", "POSITION", "LAG", "LISTED", "NEW", "GAPS", "ERROR")
 	for _, name := range slices.Sorted(maps.Keys(status.Sources)) {
 		s := status.Sources[name]
-		sources.add(stateColour(s.State), name, s.State, ago(s.LastSuccess, now), ago(s.NextPoll, now),
+		sources.add(stateColour(s.State), name, s.State, ago(s.LastSuccess, now), ago(s.NextPoll, now), ago(s.Position, now), lag(s.Lag),
 			strconv.FormatUint(s.Listed, 10), strconv.FormatUint(s.New, 10), strconv.Itoa(s.Gaps), cut(s.Error, 100))
 	}
 	sinks := &table{colour: colour}
@@ -105,6 +107,23 @@ func printStatus(out io.Writer, status admin.Status, now time.Time) error {
 		status.Store.Path, bytesText(status.Store.Size), bytesText(status.Store.Used),
 		plural(int(status.Store.Events), "event", "events"), status.Store.IDs)
 	return err
+}
+
+// lag shows seconds as a person counts them.
+func lag(seconds *float64) string {
+	if seconds == nil {
+		return "-"
+	}
+	return duration(time.Duration(*seconds * float64(time.Second)).Round(time.Second))
+}
+
+// newest reads from a stored position when the newest event that was seen happened; zero where it does not say.
+func newest(position []byte) time.Time {
+	place, err := poller.Describe(position)
+	if err != nil {
+		return time.Time{} // the poller tells that it can't go on from it
+	}
+	return place.Time
 }
 
 func stateColour(state string) string {

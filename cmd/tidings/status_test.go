@@ -18,7 +18,7 @@ func TestPrintStatus(t *testing.T) {
 		Message: "sink app is down (no\x1b[2J)",
 		Sources: map[string]admin.SourceStatus{
 			"stripe":   {State: "starting"},
-			"flatpeak": {State: "ok", LastSuccess: at(-90 * time.Second), NextPoll: at(30 * time.Second), Listed: 100, New: 7, Gaps: 1},
+			"flatpeak": {State: "ok", LastSuccess: at(-90 * time.Second), NextPoll: at(30 * time.Second), Position: at(-3 * time.Hour), Lag: new(90.4), Listed: 100, New: 7, Gaps: 1},
 		},
 		Sinks: map[string]admin.SinkStatus{
 			"app": {State: "down", Owed: 12, Oldest: at(-50 * time.Hour), Retrying: 3, Dead: 1, Error: strings.Repeat("x", 99) + "yz"},
@@ -30,9 +30,9 @@ func TestPrintStatus(t *testing.T) {
 	}
 	want := `Sink app is down (no\x1b[2J).
 
-SOURCE     STATE      LAST SUCCESS   NEXT POLL   LISTED   NEW   GAPS   ERROR
-flatpeak   ok         1m ago         in 30s      100      7     1
-stripe     starting   -              -           0        0     0
+SOURCE     STATE      LAST SUCCESS   NEXT POLL   POSITION   LAG     LISTED   NEW   GAPS   ERROR
+flatpeak   ok         1m ago         in 30s      3h ago     1m30s   100      7     1
+stripe     starting   -              -           -          -       0        0     0
 
 SINK   STATE   OWED   OLDEST   RETRYING   DEAD   ERROR
 app    down    12     2d ago   3          1      ` + strings.Repeat("x", 99) + `…
