@@ -93,7 +93,7 @@ func TestStatusOfTheRunning(t *testing.T) {
 	m := newMorgue(t)
 	m.serve()
 	out, _ := m.tidings(0, "status")
-	if !strings.Contains(out, "\nflatpeak   ok      0s ago ") || !strings.Contains(out, " in 1m       9        4     0\n") {
+	if !strings.Contains(out, "\nflatpeak   ok      0s ago ") || !strings.Contains(out, " in 1m       -          0s    9        4     0\n") {
 		t.Errorf("got\n%s", out)
 	}
 	out, _ = m.tidings(1, "status", "--check")
