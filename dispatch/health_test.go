@@ -191,7 +191,7 @@ func TestTooManyFailingMakeTheSinkDownUntilThereIsRoom(t *testing.T) {
 			case mended.Load():
 			case d.Seq > 400:
 				return hangs(ctx, d)
-			case d.Seq%2 == 0:
+			case d.Seq%4 != 0:
 				return fails(ctx, d)
 			}
 			return Result{Verdict: Done}
@@ -291,13 +291,17 @@ func TestFailuresBetweenSuccessesAreNotInARow(t *testing.T) {
 func TestASmallBatchThatFailsAsAWholeMakesTheSinkDown(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		q := newQueue(t)
-		w, _ := newWorker(q, fails)
+		attempts := 0
+		w, _ := newWorker(q, func(ctx context.Context, d event.Delivery) Result {
+			attempts++
+			return fails(ctx, d)
+		})
 		w.Concurrency, w.Batch = 1, 256
 		q.add(2)
 		stop := running(t, w)
 		stop()
-		if q.state.Health != event.Down || q.failing() != 0 {
-			t.Errorf("state %+v, %d failing singly", q.state, q.failing())
+		if q.state.Health != event.Down || q.failing() != 0 || attempts != 2 {
+			t.Errorf("state %+v, %d failing singly, %d attempts", q.state, q.failing(), attempts)
 		}
 	})
 }

@@ -54,7 +54,6 @@ func (p Policy) settle(d event.Delivery, r Result, at time.Time, took time.Durat
 	switch r.Verdict {
 	case Done:
 		s.Outcome = event.Delivered
-		s.Attempt.Reason = ""
 	case Retry:
 		age := d.FailingFor
 		if age > 0 { // the age begins with the end of the first failed attempt

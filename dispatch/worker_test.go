@@ -247,3 +247,33 @@ func TestAfterAnUnknownOutcomeNothingIsAttemptedTwiceAtOnce(t *testing.T) {
 		}
 	})
 }
+
+func TestTheWatchdogSeesAStuckQueueAlone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := newQueue(t)
+		w, _ := newWorker(q, hangs)
+		w.Timeout = time.Hour
+		stop := running(t, w)
+		q.add(20)
+		for range 1000 {
+			time.Sleep(7 * time.Second)
+			if w.Progress().Overdue() {
+				t.Fatal("the worker is taken for stuck")
+			}
+		}
+		stuck := make(chan struct{})
+		q.mu.Lock()
+		q.stuck = stuck
+		q.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		if !w.Progress().Overdue() {
+			t.Error("the worker is not taken for stuck")
+		}
+		close(stuck)
+		stop()
+		time.Sleep(time.Hour)
+		if w.Progress().Overdue() {
+			t.Error("the worker is taken for stuck after its end")
+		}
+	})
+}

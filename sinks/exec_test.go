@@ -62,7 +62,7 @@ func TestExecGivesTheEventAndItsFacts(t *testing.T) {
 	got := map[string]string{}
 	rest, isData := strings.CutPrefix(r.Answer, "{ \"a\":\n1 }\nargs 2 a b $HOME\n")
 	if !isData {
-		t.Fatalf("got %q", r.Answer[:100])
+		t.Fatalf("got %q", r.Answer)
 	}
 	for line := range strings.Lines(rest) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
