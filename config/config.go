@@ -95,6 +95,7 @@ type FileSink struct {
 // ExecSink runs a program. Its arguments and variables are secrets altogether, since any of them may be one.
 type ExecSink struct {
 	Command []event.Secret // never empty
+	Hide    []event.Secret // the arguments with a value from outside the file: to be hidden in what the program says
 	Env     map[string]event.Secret
 }
 

@@ -40,11 +40,15 @@ func (d *decoder) command(v value, s *Sink, e *ExecSink) {
 			d.program(item, s, e)
 			continue
 		}
-		raw, err := d.scalar(item, "text")
-		if err && strings.ContainsRune(raw.text, 0) {
+		raw, ok := d.scalar(item, "text")
+		if ok && strings.ContainsRune(raw.text, 0) {
 			d.problem(item, "%s has a NUL character in it: remove it", subject(raw))
 		}
-		e.Command = append(e.Command, event.NewSecret(raw.text))
+		argument := event.NewSecret(raw.text)
+		e.Command = append(e.Command, argument)
+		if raw.interpolated {
+			e.Hide = append(e.Hide, argument)
+		}
 	}
 }
 

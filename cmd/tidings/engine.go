@@ -122,7 +122,9 @@ func newSink(s config.Sink) (sink dispatch.Sink, err error) {
 	case s.File != nil:
 		sink, err = sinks.NewFile(sinks.FileOptions{Path: s.File.Path, Spool: s.File.Spool, Timezone: s.File.Timezone, Format: format})
 	default:
-		sink, err = sinks.NewExec(sinks.ExecOptions{Sink: s.Name, Command: reveal(s.Exec.Command), Env: s.Exec.Env, Format: format})
+		sink, err = sinks.NewExec(sinks.ExecOptions{
+			Sink: s.Name, Command: reveal(s.Exec.Command), Env: s.Exec.Env, Hide: s.Exec.Hide, Format: format,
+		})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sink %s: %w", s.Name, err)
