@@ -108,7 +108,7 @@ func TestValues(t *testing.T) {
 		"spool":          {sink("file: {spool: '${env:DIR}/s/'}"), func(c *Config) any { return c.Sinks[0].File.Spool }, "/srv/s"},
 		"hidden argument": {sink("exec: {command: [x, --verbose, 'key=${env:HOST}']}"), func(c *Config) any {
 			return fmt.Sprint(len(c.Sinks[0].Exec.Hide), c.Sinks[0].Exec.Hide[0].Reveal())
-		}, "1 key=h.example"},
+		}, "1key=h.example"},
 		"literal ${":     {sink("exec: {command: [x, '$${env:N} $$ $']}"), func(c *Config) any { return c.Sinks[0].Exec.Command[1].Reveal() }, "${env:N} $$ $"},
 		"env":            {sink("exec: {command: [x], env: {A: 1, B: 'b ${env:N}'}}"), func(c *Config) any { return c.Sinks[0].Exec.Env["A"].Reveal() + c.Sinks[0].Exec.Env["B"].Reveal() }, "1b 4"},
 		"retry":          {sink("{retry: {initial: 5s, multiplier: 1, jitter: 1, max: 5s, give_up_after: 1d}, file: {path: /x}}"), func(c *Config) any { return c.Sinks[0].Retry }, "{5s 5s 1 1 24h0m0s}"},
