@@ -111,7 +111,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 
 	free := []string{"flatpeak", "billing", "app", "archive", "script", "kind", "Accept-Language", "Authorization"} // names that are the user's
 	shown := map[string]bool{}
-	for _, line := range strings.Split(exampleText(t), "\n") {
+	for line := range strings.SplitSeq(exampleText(t), "\n") {
 		comment := strings.HasPrefix(strings.TrimSpace(line), "#")
 		if comment && !regexp.MustCompile(`^\s+# +[a-z_]+: `).MatchString(line) && !regexp.MustCompile(`^\s+# login:`).MatchString(line) {
 			continue // prose

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strings"
 	"testing"
 )
@@ -28,9 +29,7 @@ func fakeEnv(vars, files map[string]string) env {
 func tryLoad(t testing.TB, file, text string, vars, files map[string]string) (*Config, *Errors) {
 	t.Helper()
 	all := map[string]string{file: text}
-	for path, content := range files {
-		all[path] = content
-	}
+	maps.Copy(all, files)
 	c, problems, err := load(file, fakeEnv(vars, all), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -192,9 +191,7 @@ func TestPlaces(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := map[string]string{test.file: test.text}
-			for path, content := range test.files {
-				files[path] = content
-			}
+			maps.Copy(files, test.files)
 			data, ctl, err := places(test.file, fakeEnv(test.vars, files))
 			if err != nil || data != test.data || ctl != test.ctl {
 				t.Errorf("got %s, %s, %v, want %s, %s", data, ctl, err, test.data, test.ctl)

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -103,9 +104,7 @@ func (f *Flatpeak) Stats() Stats {
 	stats := f.stats
 	stats.Events = len(f.list.entries)
 	stats.Faults = make(map[string]int, len(f.stats.Faults))
-	for name, n := range f.stats.Faults {
-		stats.Faults[name] = n
-	}
+	maps.Copy(stats.Faults, f.stats.Faults)
 	return stats
 }
 

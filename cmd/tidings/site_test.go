@@ -199,7 +199,7 @@ func (s *site) words(name string) map[string]int {
 		s.t.Fatal(err)
 	}
 	counts := map[string]int{}
-	for _, id := range strings.Fields(string(data)) {
+	for id := range strings.FieldsSeq(string(data)) {
 		counts[id]++
 	}
 	return counts
