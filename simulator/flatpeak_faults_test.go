@@ -111,7 +111,7 @@ func TestRetryAfter(t *testing.T) {
 			}
 			time.Sleep(after - 1)
 			c.list("")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			c.list("")
 			if f.Stats().Hasty != 1 {
 				t.Errorf("%s: %d hasty requests", name, f.Stats().Hasty)
