@@ -22,7 +22,7 @@ type Event struct {
 type Page struct {
 	Events []Event
 	Next   string    // the cursor that asks for the page after this one; empty when there is none
-	More   bool      // whether the API says that there are more pages
+	More   bool      // whether the API itself says that there are more pages; where it has no such word, Next is all there is
 	Date   time.Time // the server's clock (the response's Date); zero where it did not say
 	Hashed int       // how many events carry a content hash for want of an id
 }

@@ -30,7 +30,7 @@ func (p *Poller) commitShort(ctx context.Context, w *walk, told *event.Polled) e
 		end = begin
 	}
 
-	pos := w.pos.moved(all, w.Head)
+	pos := w.pos.moved(all, w.Head, false)
 	gap, err := p.gap(w, &pos)
 	if err != nil {
 		return err

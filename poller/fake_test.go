@@ -42,7 +42,7 @@ func (l *list) Fetch(ctx context.Context, cursor string) (event.Page, error) {
 	}
 	to := min(from+l.size, len(l.events))
 	page := event.Page{Events: slices.Clone(l.events[from:to]), More: to < len(l.events)}
-	if to > from {
+	if page.More {
 		page.Next = l.events[to-1].ID
 	}
 	if !l.noDate {

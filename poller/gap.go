@@ -12,8 +12,9 @@ import (
 //
 // It is certain where an event that was listed, and not taken in yet, is listed no more. Otherwise a list can't prove a
 // loss: an event of ours that it lists no more may have been the last before the oldest that it does list. So it is a
-// possible gap where we had seen ids in this list and it lists none of them, nor anything else that we know. A walk that
-// ended at the start's floor shows nothing while all that was seen lies before that floor.
+// possible gap where we had seen ids in this list and it lists none of them, nor anything else from before the position, or where
+// it ended in a place that it had said to go on from. A walk that ended at the start's floor shows nothing while all that was seen
+// lies before that floor.
 func (p *Poller) gap(w *walk, pos *position) (*event.Gap, error) {
 	gone := w.gone
 	if p.sought != "" && !gone {
@@ -29,11 +30,13 @@ func (p *Poller) gap(w *walk, pos *position) (*event.Gap, error) {
 		return &gap, nil
 	}
 	atFloor := !w.Edge.IsZero() && w.Edge.Before(w.judge.start)
-	if w.Met || len(w.pos.IDs) == 0 || w.pos.Hidden || atFloor && w.pos.Time.Before(w.judge.start) {
+	if w.Met || len(w.pos.IDs) == 0 && !w.short || w.pos.Hidden || atFloor && w.pos.Time.Before(w.judge.start) {
 		return nil, nil
 	}
 	pos.Hidden = !w.long && !slices.ContainsFunc(w.pages, func(s stretch) bool { return len(s.items) > 0 })
 	switch {
+	case w.short:
+		gap.Why = "the list ends where it had said to go on, before any event that was seen earlier; what it listed there, if anything, is gone from it"
 	case pos.Hidden:
 		gap.Why = "the list is empty, though events were seen in it earlier; what was listed since, if anything, is gone from it"
 	case !w.Edge.IsZero() && !w.Edge.After(w.pos.Time):

@@ -89,6 +89,69 @@ func TestGapWhereAFilterHidesWhatWasSeen(t *testing.T) {
 	})
 }
 
+// What an interrupted walk took in lies behind the gap too, and proves nothing.
+func TestAGapOutlivesAnInterruptedWalk(t *testing.T) {
+	for name, fault := range map[string]func(r *rig){
+		"a short walk's second commit": func(r *rig) {
+			n := 0
+			r.store.fault = func(event.Commit) (before, after error) {
+				if n++; n == 2 {
+					return event.ErrFull, nil
+				}
+				return nil, nil
+			}
+		},
+		"a long walk's cursor": func(r *rig) {
+			r.Memory = 1
+			r.list.before = func(_ int, _ string) error {
+				if len(r.store.log) == 25 {
+					r.list.before = nil
+					return &FetchError{Lost: true, Err: errors.New("410 Gone")}
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				r := seen(t, 15)
+				r.list.events = nil
+				time.Sleep(time.Hour)
+				for i := range 40 {
+					time.Sleep(time.Second)
+					r.list.happen(fmt.Sprint("new", i), time.Now())
+				}
+				fault(r)
+				_ = r.Poll(t.Context())
+				if len(r.store.log) == 15 {
+					t.Error("nothing was taken in before the walk was interrupted")
+				}
+				r.poll(t)
+				r.poll(t)
+				if len(r.store.gaps) != 1 || len(r.store.log) != 55 {
+					t.Errorf("%d taken in, gaps %+v", len(r.store.log), r.store.gaps)
+				}
+			})
+		})
+	}
+}
+
+func TestAnEventOfTheFutureHidesNoGap(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := seen(t, 15)
+		r.list.happen("future", time.Now().Add(365*24*time.Hour))
+		r.poll(t)
+		r.list.events = r.list.events[:1]
+		time.Sleep(time.Hour)
+		r.list.late("new", time.Now())
+		r.poll(t)
+		r.poll(t)
+		if len(r.store.gaps) != 1 {
+			t.Errorf("gaps %+v", r.store.gaps)
+		}
+	})
+}
+
 func TestNoGap(t *testing.T) {
 	for name, change := range map[string]func(r *rig){
 		"quiet":              func(*rig) {},

@@ -9,35 +9,49 @@ import (
 
 var errRepeats = errors.New("its list repeats a page")
 
-// guard finds a list that goes round in circles. It remembers hashes of the cursors and ids of a walk, a bounded number of
-// them: a longer circle is found in a later round.
+// guard finds a list that goes round in circles, or on for ever without an item. It remembers hashes of the cursors and ids of a
+// walk, a bounded number of them; of a circle that is longer it meets, in a later round, the one cursor that it holds on to, which
+// it changes after twice as many pages each time (Brent's algorithm).
 type guard struct {
-	seed maphash.Seed
-	seen map[uint64]struct{}
+	seed  maphash.Seed
+	seen  map[uint64]struct{}
+	pages int
+	held  string // the cursor of page number turn
+	turn  int
+	empty int // pages in a row without an item
 }
 
-const maxSeen = 1 << 17
+const (
+	maxSeen  = 1 << 17
+	maxEmpty = 1000
+)
 
 func newGuard() guard { return guard{seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}} }
 
 // repeats reports whether page, asked for with cursor, was listed before in this walk. A single item that is listed twice
 // is no repeated page, nor is the last page of a list: no circle goes through it.
-func (g guard) repeats(cursor string, page event.Page) bool {
+func (g *guard) repeats(cursor string, page event.Page) bool {
 	before := 0
 	for _, e := range page.Events {
 		if g.add("i" + e.ID) {
 			before++
 		}
 	}
-	again := g.add("c" + cursor)
-	if page.Next == "" || !page.More {
+	again := g.add("c"+cursor) || g.turn > 0 && cursor == g.held
+	if g.pages++; g.pages >= 2*g.turn {
+		g.held, g.turn = cursor, g.pages
+	}
+	if g.empty++; len(page.Events) > 0 {
+		g.empty = 0
+	}
+	if page.Next == "" {
 		return false
 	}
-	return again || page.Next == cursor || 2*before > len(page.Events)
+	return again || g.empty > maxEmpty || page.Next == cursor || 2*before > len(page.Events)
 }
 
 // add reports whether s was there already.
-func (g guard) add(s string) bool {
+func (g *guard) add(s string) bool {
 	h := maphash.String(g.seed, s)
 	if _, ok := g.seen[h]; ok {
 		return true

@@ -20,13 +20,15 @@ type judge struct {
 	start    time.Time // the floor; zero: none
 	horizon  time.Time // an unknown event before it was forgotten; zero: none
 	overlap  time.Time // known events up to it end a walk; zero while there is no position
+	seen     time.Time // the position's time; zero while there is none
+	ahead    time.Time // an event after it is of the future, not of a clock that is ahead or of another zone
 	first    bool      // no walk has ended yet
 	boundary map[string]bool
 	history  bool // first walk: what bears no time is history
 }
 
 func (p *Poller) judge(pos position, head time.Time) judge {
-	j := judge{first: !pos.CaughtUp, boundary: make(map[string]bool, len(pos.IDs))}
+	j := judge{first: !pos.CaughtUp, seen: pos.Time, ahead: head.Add(24 * time.Hour), boundary: make(map[string]bool, len(pos.IDs))}
 	if pos.Start != nil {
 		j.start = *pos.Start
 	}
@@ -38,7 +40,11 @@ func (p *Poller) judge(pos position, head time.Time) judge {
 		j.overlap = pos.Time.Add(-p.Overlap)
 		// An unknown event from before the overlap is a very late one, or one that was forgotten. It is late as long as it would
 		// still be remembered had it been listed in time; an hour of that is left to clocks that differ.
+		// Of what was seen within the overlap the boundary lacks what is not newer than From.
 		j.horizon = j.overlap
+		if !pos.From.Before(j.horizon) {
+			j.horizon = pos.From.Add(time.Nanosecond)
+		}
 		if memory := head.Add(-p.Remember + min(p.Remember/2, time.Hour)); memory.Before(j.horizon) {
 			j.horizon = memory
 		}
@@ -89,6 +95,18 @@ func (j judge) pick(items []item, below time.Time) (old int) {
 		}
 	}
 	return old
+}
+
+// met reports whether an item shows that the list still reaches back to what was seen before this position. What an interrupted
+// walk has taken in since does not, nor does an event of the future, which heads a list whatever goes from its end.
+func (j judge) met(it item) bool {
+	switch {
+	case !it.known:
+		return false
+	case it.at.IsZero() || j.seen.IsZero():
+		return j.boundary[it.ID] || j.seen.IsZero()
+	}
+	return !it.at.After(j.seen) || j.boundary[it.ID] && !it.at.After(j.ahead)
 }
 
 // settled reports whether a walk may end after a page that ends with last: that one is known and older than the overlap, or

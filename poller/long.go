@@ -33,7 +33,7 @@ func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (a
 		last := len(w.Marks) == 0
 		switch {
 		case last:
-			pos := w.pos.moved(s.items, w.Head)
+			pos := w.pos.moved(s.items, w.Head, true)
 			if c.Gap, err = p.gap(w, &pos); err != nil {
 				return false, err
 			}
@@ -97,7 +97,7 @@ func (p *Poller) refetch(ctx context.Context, w *walk, s *stretch, told *event.P
 		if part.items, err = p.look(w.judge, page, &behind, told); err != nil {
 			return nil, err
 		}
-		end := page.Next == "" || !page.More
+		end := page.Next == ""
 		for _, it := range part.items {
 			found = found || it.ID == last
 			end = end || stop[it.ID]
@@ -124,6 +124,9 @@ func (p *Poller) refetch(ctx context.Context, w *walk, s *stretch, told *event.P
 			known, err := p.known(last)
 			if err != nil {
 				return nil, err
+			}
+			if !known[0] && len(page.Events) == 0 && w.doubt() {
+				return nil, p.cutShort()
 			}
 			w.gone = w.gone || !known[0]
 		}

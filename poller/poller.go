@@ -157,11 +157,12 @@ func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 		}
 		// A walk that can't go on is forgotten. Where its place was lost, or the position was changed under it, the list is
 		// walked again from the head at once.
-		restart := errors.Is(err, event.ErrStale) || isLost(err) && p.walk != nil && p.walk.begun
-		if isLost(err) && p.walk != nil && p.walk.unseen != "" {
+		lost := isLost(err) || p.stuck(err)
+		restart := errors.Is(err, event.ErrStale) || lost && p.walk != nil && p.walk.begun
+		if lost && p.walk != nil && p.walk.unseen != "" {
 			p.sought = p.walk.unseen
 		}
-		if isLost(err) || errors.Is(err, errRepeats) {
+		if lost || errors.Is(err, errRepeats) {
 			if err := p.drop(ctx); err != nil && !errors.Is(err, event.ErrStale) {
 				return err
 			}
@@ -181,6 +182,20 @@ func (e *storeError) Unwrap() error { return e.err }
 func isLost(err error) bool {
 	fetch, ok := errors.AsType[*FetchError](err)
 	return ok && fetch.Lost
+}
+
+// maxStuck is how many polls in a row may fail at the same place of a walk: with the default backoff, almost two hours.
+const maxStuck = 16
+
+// stuck reports whether a walk is to be given up since its place fails again and again. It may be that place alone: not every API
+// says plainly that it does not know a cursor, or it has an item there that can't be listed.
+func (p *Poller) stuck(err error) bool {
+	health, _ := judgeFailure(err)
+	if p.walk == nil || !p.walk.begun || health != event.SourceFailing {
+		return false
+	}
+	p.walk.stuck++
+	return p.walk.stuck > maxStuck
 }
 
 // judgeFailure says what a failed poll makes of the source, and how long the API asked to be left alone.
@@ -208,6 +223,9 @@ func (p *Poller) fetch(ctx context.Context, cursor string, told *event.Polled) (
 	page, err := p.Fetcher.Fetch(ctx, cursor)
 	if err != nil {
 		return event.Page{}, err
+	}
+	if p.walk != nil {
+		p.walk.stuck = 0
 	}
 	told.Pages++
 	told.Listed += len(page.Events)

@@ -18,6 +18,7 @@ type position struct {
 	CaughtUp bool       `json:"caught_up,omitempty"` // a first walk has ended
 	Time     time.Time  `json:"time,omitzero"`       // of the newest event seen, never ahead of the server's Date
 	IDs      []string   `json:"ids,omitempty"`       // the boundary: ids of the newest events seen, newest first; they never expire
+	From     time.Time  `json:"from,omitzero"`       // what was taken in with a time after it is in IDs, as far as it is listed
 	Hidden   bool       `json:"hidden,omitempty"`    // the list was empty, and told as a gap, though IDs were seen in it
 	Trail    *trail     `json:"walk,omitempty"`      // a long walk that has not ended
 }
@@ -75,8 +76,8 @@ func (p position) encode() []byte {
 }
 
 // moved returns the position after items (newest first) were committed, all that is older with them. head is the server's
-// clock at the time of the walk's first answer.
-func (p position) moved(items []item, head time.Time) position {
+// clock at the time of the walk's first answer; more says that the walk took in older ones before items.
+func (p position) moved(items []item, head time.Time, more bool) position {
 	p.CaughtUp, p.Trail = true, nil
 	p.Hidden = len(items) == 0 && p.Hidden
 	newest := p.Time
@@ -99,13 +100,25 @@ func (p position) moved(items []item, head time.Time) position {
 			ids = append(ids, id)
 		}
 	}
+	var oldest time.Time // that stands in ids
 	for _, it := range items {
+		if !it.at.IsZero() && len(ids) < maxIDs {
+			oldest = it.at
+		}
 		add(it.ID)
 	}
+	full := len(ids) == maxIDs
 	for _, id := range p.IDs {
 		add(id)
+		more = more || !have[id]
 	}
 	p.IDs = ids
+	if full || more && oldest.After(p.From) {
+		p.From = oldest
+	}
+	if p.From.After(p.Time) {
+		p.From = p.Time
+	}
 	return p
 }
 
@@ -115,7 +128,7 @@ type trail struct {
 	Head   time.Time `json:"head"`             // the server's clock at the walk's first answer
 	Next   string    `json:"next,omitempty"`   // asks for the page after the last one walked
 	End    bool      `json:"end,omitempty"`    // what is settled was reached; there is no next
-	Met    bool      `json:"met,omitempty"`    // something known was listed
+	Met    bool      `json:"met,omitempty"`    // something from before the position was listed
 	Behind bool      `json:"behind,omitempty"` // something of the boundary was listed
 	Edge   time.Time `json:"edge,omitzero"`    // time of the last dated item listed
 	Marks  []mark    `json:"pages,omitempty"`

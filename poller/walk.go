@@ -21,6 +21,10 @@ type walk struct {
 	edge    edge
 	unseen  string // id of the last item listed that is new for sure
 	gone    bool   // something that it listed and did not take in is listed no more
+	goesOn  bool   // the API said that there is a page after the last one walked
+	short   bool   // that page was empty, and the last
+	doubts  int    // how often such an end was not believed
+	stuck   int    // polls in a row that failed at the same request
 	begun   bool   // the head was asked
 	fresh   bool   // the source was never asked before this walk
 	resumed bool   // it began in an earlier poll: the head has moved since
@@ -28,6 +32,7 @@ type walk struct {
 	pages []stretch // newest first; nil once the walk is long
 	long  bool
 	bytes int // of what is unseen in pages, the first one aside
+	items int // in pages
 
 	since  int       // bytes fetched or committed since the trail was stored
 	record int       // length of the trail as it was stored
@@ -165,11 +170,18 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 		if w.guard.repeats(w.Next, page) {
 			return p.repeated()
 		}
+		if w.goesOn && !w.Met && len(page.Events) == 0 && page.Next == "" {
+			if w.doubt() {
+				return p.cutShort()
+			}
+			w.short = true
+		}
+		w.goesOn = page.More
 		s := stretch{cursor: w.Next, behind: w.Behind}
 		if s.items, err = p.look(w.judge, page, &w.Behind, told); err != nil {
 			return err
 		}
-		w.Met = w.Met || slices.ContainsFunc(s.items, func(it item) bool { return it.known })
+		w.Met = w.Met || slices.ContainsFunc(s.items, w.judge.met)
 		for _, it := range s.items {
 			if !it.known && !it.at.IsZero() && w.judge.recent(it.at) {
 				w.unseen = it.ID
@@ -177,7 +189,7 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 		}
 		w.edge.pass(s.items)
 		w.Edge, w.Next = w.edge.at, page.Next
-		w.End = len(s.items) > 0 && w.judge.settled(s.items[len(s.items)-1], w.edge) || page.Next == "" || !page.More
+		w.End = len(s.items) > 0 && w.judge.settled(s.items[len(s.items)-1], w.edge) || page.Next == ""
 		if err := p.keep(ctx, w, s); err != nil {
 			return err
 		}
@@ -187,6 +199,19 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 
 func (p *Poller) repeated() error {
 	return fmt.Errorf("source %s: %w, so nothing of this walk is taken in; if it goes on, look at the paging that is configured", p.Source, errRepeats)
+}
+
+// maxDoubts is how often a list is asked again that ends in a place where it had more before. What stands there may be lost to us if
+// the API is believed in a bad moment.
+const maxDoubts = 2
+
+func (w *walk) doubt() bool {
+	w.doubts++
+	return w.doubts <= maxDoubts
+}
+
+func (p *Poller) cutShort() error {
+	return fmt.Errorf("source %s listed nothing where it had said that its list goes on; it is asked again before that is believed", p.Source)
 }
 
 // resolveStart stores the start before anything else is committed.
@@ -263,11 +288,12 @@ func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
 	}
 	if len(w.pages) > 0 {
 		w.bytes += bytes
-		if last == "" {
+		if last == "" && w.items >= maxIDs { // the boundary is made of those before
 			s.trim()
 		}
 	}
 	w.pages = append(w.pages, s)
+	w.items += len(s.items)
 	if w.End || w.bytes <= p.memory() {
 		return nil
 	}

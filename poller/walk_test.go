@@ -275,6 +275,35 @@ func TestForgottenIDsAreNotNew(t *testing.T) {
 	})
 }
 
+// In a burst more events than the boundary holds may lie within the overlap: once they are forgotten they stay history, and what
+// comes late beside what the boundary holds does not.
+func TestAForgottenBurstIsNotNew(t *testing.T) {
+	for _, size := range []int{7, 100} {
+		in(t, func(t *testing.T) {
+			r := newRig(Start{Kind: StartEarliest})
+			r.Remember = 30 * 24 * time.Hour
+			r.list.size = size
+			r.list.happen("before", time.Now())
+			r.poll(t)
+			time.Sleep(time.Hour)
+			for i := range 200 {
+				time.Sleep(time.Second)
+				r.list.happen(fmt.Sprint("e", i), time.Now())
+				if i == 70 || i == 150 {
+					r.poll(t)
+				}
+			}
+			r.poll(t)
+			time.Sleep(31 * 24 * time.Hour)
+			clear(r.store.known)
+			r.poll(t)
+			r.list.late("late", r.list.events[3].Time)
+			r.poll(t)
+			r.want(t, append(append([]string{"before"}, ids("e", 0, 199)...), "late")...)
+		})
+	}
+}
+
 func TestAnotherHeadOfKnownEventsIsStoredOnce(t *testing.T) {
 	in(t, func(t *testing.T) {
 		r := newRig(Start{Kind: StartEarliest})

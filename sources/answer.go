@@ -23,6 +23,7 @@ const maxRetryAfter = 31 * 24 * time.Hour
 type answer struct {
 	what    string
 	private bool
+	placed  bool // the request named a place in the list
 	veil    veil
 	status  int
 	header  http.Header
@@ -56,9 +57,23 @@ func (h *HTTP) judge(a answer) error {
 		return a.is(event.SourceLimited, "the API asks to be asked less often")
 	case a.status == http.StatusServiceUnavailable && waits:
 		return a.is(event.SourceLimited, "the API asks to be asked later")
+	case a.placed && unknownPlace(a.status):
+		err := a.is(event.SourceFailing, "the API does not take the place in the list that was asked for")
+		err.Lost = true
+		return err
 	default:
 		return a.is(event.SourceFailing, "")
 	}
+}
+
+// unknownPlace reports whether APIs say by this status that they do not know a cursor, whose event has expired or was deleted. They
+// mean other things by it too, but then the list is walked again from its head, and no harm is done.
+func unknownPlace(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }
 
 // rule returns the recipe's first rule for the answer.
@@ -82,17 +97,16 @@ func (h *HTTP) rule(a answer) *recipe.ErrorRule {
 	return nil
 }
 
-// is makes the answer an error; a wait that it asks for is in it where the API limits us.
+// is makes the answer an error; a wait that it asks for is in it, whatever its status.
 func (a answer) is(health event.SourceHealth, meaning string) *poller.FetchError {
 	sentence := fmt.Sprintf("%s answered %d", a.what, a.status)
 	if s := http.StatusText(a.status); s != "" {
 		sentence += " " + s
 	}
 	e := &poller.FetchError{Health: health}
-	if health == event.SourceLimited {
-		if e.After, _ = a.retryAfter(); e.After > 0 {
-			meaning += fmt.Sprintf(", in %s", e.After.Round(time.Second))
-		}
+	e.After, _ = a.retryAfter()
+	if health == event.SourceLimited && e.After > 0 {
+		meaning += fmt.Sprintf(", in %s", e.After.Round(time.Second))
 	}
 	if meaning != "" {
 		sentence += ": " + meaning

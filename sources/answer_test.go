@@ -62,10 +62,11 @@ func TestWhatAnswersMean(t *testing.T) {
 		{503, "NaN", "", event.SourceFailing, 0, false, "503"},
 		{503, "-1", "", event.SourceFailing, 0, false, "503"},
 		{503, "later", "", event.SourceFailing, 0, false, "503"},
-		{500, "30", `{"message":"oops"}`, event.SourceFailing, 0, false, `«{"message":"oops"}»`},
+		{500, "30", `{"message":"oops"}`, event.SourceFailing, 30 * time.Second, false, `«{"message":"oops"}»`},
 		{502, "", "<html>\n<b>Bad\x00\x1b[31m gateway</b>", event.SourceFailing, 0, false, "«<html> <b>Bad [31m gateway</b>»"},
 		{404, "", "é" + strings.Repeat("é", 200), event.SourceFailing, 0, false, "«" + strings.Repeat("é", 100) + "…»"},
 		{599, "", "", event.SourceFailing, 0, false, "answered 599"},
+		{403, "60", "", event.SourceRefused, time.Minute, false, "answered 403"},
 		{304, "", "", event.SourceFailing, 0, false, "answered 304"},
 	} {
 		t.Run(fmt.Sprint(test.status, test.retryAfter, test.body[:min(20, len(test.body))]), func(t *testing.T) {
@@ -91,6 +92,30 @@ func TestWhatAnswersMean(t *testing.T) {
 				t.Errorf("got %q, want %q in it", err, test.want)
 			}
 		})
+	}
+}
+
+// A cursor stops being known when its event expires or is deleted, and APIs say so in several ways. Of the head of a list the same
+// answers mean something else.
+func TestAPlaceThatTheAPIDoesNotKnowIsLost(t *testing.T) {
+	for status, want := range map[int]bool{400: true, 404: true, 410: true, 422: true, 401: false, 403: false, 429: false, 500: false, 503: false} {
+		a := newAPI(t)
+		a.events = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
+		h := a.source(t, Options{})
+		if _, err := h.Fetch(t.Context(), "evt_1"); fetchError(t, err).Lost != want {
+			t.Errorf("%d to a cursor: %v, lost %v", status, err, !want)
+		}
+		if _, err := h.Fetch(t.Context(), ""); fetchError(t, err).Lost {
+			t.Errorf("%d to the head of the list: a lost place, %v", status, err)
+		}
+	}
+	a := newAPI(t)
+	a.events = func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		io.WriteString(w, `{"code":"account_disabled"}`)
+	}
+	if _, err := a.source(t, Options{}).Fetch(t.Context(), "evt_1"); fetchError(t, err).Lost {
+		t.Errorf("the recipe's word does not come first: %v", err)
 	}
 }
 

@@ -343,10 +343,10 @@ func TestCancelAndTimeoutEndPromptly(t *testing.T) {
 	a.login = hang
 	h = a.source(t, Options{})
 	first, stop := context.WithCancel(t.Context())
-	go func() { _, err := h.Fetch(first, ""); done <- err }()
-	for len(arrived) > 0 {
+	for len(arrived) > 0 { // those of the requests above
 		<-arrived
 	}
+	go func() { _, err := h.Fetch(first, ""); done <- err }()
 	<-arrived
 	second, cancel := context.WithCancel(t.Context())
 	go func() { _, err := h.Fetch(second, ""); done <- err }()

@@ -120,7 +120,7 @@ func TestLoginThatFails(t *testing.T) {
 		"403":          {403, "", "", event.SourceRefused, 0, "403 Forbidden"},
 		"disabled":     {422, "", `{"code":"account_disabled"}`, event.SourceRefused, 0, "account_disabled"},
 		"429":          {429, "7", "", event.SourceLimited, 7 * time.Second, "429"},
-		"500":          {500, "7", "", event.SourceFailing, 0, "500"},
+		"500":          {500, "7", "", event.SourceFailing, 7 * time.Second, "500"},
 		"html":         {200, "", "<html>eyJhidden", event.SourceFailing, 0, "HTML"},
 		"no token":     {200, "", `{"bearer_token":null,"access":"eyJhidden"}`, event.SourceFailing, 0, "no token at bearer_token"},
 		"broken token": {200, "", `{"bearer_token":"a\nb"}`, event.SourceFailing, 0, "no token at bearer_token"},

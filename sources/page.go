@@ -136,7 +136,7 @@ func (l *lister) next(page *event.Page, doc gjson.Result, cursor, last string) e
 	case next == cursor:
 		return errors.New("says that the next page is this one again")
 	}
-	page.Next, page.More = next, true
+	page.Next, page.More = next, p.More != ""
 	return nil
 }
 

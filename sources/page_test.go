@@ -236,7 +236,7 @@ func TestPaging(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%.80s: %v, want %q", test.body, err, test.err)
 			}
-		case err != nil || page.Next != test.next || page.More != (test.next != ""):
+		case err != nil || page.Next != test.next || page.More != (test.next != "" && l.recipe.Paging.More != ""):
 			t.Errorf("%.80s: next %.80q, more %v, %v; want %.80q", test.body, page.Next, page.More, err, test.next)
 		}
 	}

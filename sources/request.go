@@ -30,6 +30,7 @@ type request struct {
 	timeout time.Duration
 	max     int64 // bytes of the answer
 	private bool  // an answer of success holds a secret, and is never quoted
+	placed  bool  // it names a place in the list
 }
 
 // page is the request for one page of the list.
@@ -53,7 +54,7 @@ func (h *HTTP) page(cursor string, size int64) request {
 	u := *h.url
 	addQuery(&u, query)
 	method := methodOr(h.recipe.Method)
-	return request{method: method, url: &u, header: h.header, what: method + " " + shown}
+	return request{method: method, url: &u, header: h.header, what: method + " " + shown, placed: cursor != ""}
 }
 
 // one is the request for one event.
@@ -90,7 +91,7 @@ func (h *HTTP) shown(u *url.URL) string {
 
 // ask makes one request and reads its answer, whatever its status. An answer of success is whole, or over.
 func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
-	a := answer{what: r.what, private: r.private, veil: h.veil.with(r.token)}
+	a := answer{what: r.what, private: r.private, placed: r.placed, veil: h.veil.with(r.token)}
 	bounded, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(bounded, r.method, r.url.String(), nil)
