@@ -38,6 +38,9 @@ func (l *loop) finish(a attempted) {
 
 // settled tells of a durable settlement.
 func (l *loop) settled(d event.Delivery, s event.Settlement) {
+	if s.Outcome == event.Dead {
+		delete(l.suspects, d.Seq)
+	}
 	if s.Outcome == event.Retry && d.Attempts == 0 {
 		l.failing++
 	}
@@ -49,16 +52,22 @@ func (l *loop) settled(d event.Delivery, s event.Settlement) {
 
 // judge moves the sink's health by one result.
 func (l *loop) judge(a attempted, d event.Delivery, r Result) error {
+	if l.state.Health == event.Paused {
+		return nil // begun before: a person ends the pause and nothing else
+	}
 	isDown := l.state.Health == event.Down
 	switch r.Verdict {
 	case Done, Permanent:
 		l.failures = 0
+		l.suspects.contradict(d.Seq)
 		if isDown {
 			return l.recover()
 		}
 		return nil
 	case SinkPause:
 		return l.change(event.SinkState{Health: event.Paused, Reason: r.Reason})
+	case SinkDown:
+		l.suspects.accuse(d.Seq)
 	}
 
 	l.lastRepeated = d.Attempts > 0

@@ -238,6 +238,38 @@ func (q *queue) SetState(_ context.Context, _ string, state event.SinkState) err
 
 func (q *queue) Wake(string) <-chan struct{} { return q.wake }
 
+// forget loses what is in flight, as a store does that is opened and read again.
+func (q *queue) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.released = true
+	for _, o := range q.owed {
+		o.inFlight = false
+	}
+	q.signal()
+}
+
+// fatten gives all that is owed so much data.
+func (q *queue) fatten(data []byte) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, o := range q.owed {
+		o.d.Event.Data = data
+	}
+}
+
+// handedOut counts what is in flight.
+func (q *queue) handedOut() (n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, o := range q.owed {
+		if o.inFlight && len(o.d.Event.Data) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func (q *queue) now() event.SinkState {
 	return get(q, func() event.SinkState { return q.state })
 }

@@ -8,6 +8,11 @@ import (
 	"tidings/event"
 )
 
+const (
+	batchBytes = 8 << 20 // of events, as soon as a batch has which it gets no more
+	askStep    = 8       // how many are asked for at once for a batch: what goes beyond batchBytes is at most these
+)
+
 // start begins every attempt that may begin now and returns when to look again if nothing happens until then; zero: no sooner.
 func (l *loop) start() time.Time {
 	now := time.Now()
@@ -73,9 +78,9 @@ func (l *loop) fillFresh() (time.Time, error) {
 	if n <= 0 {
 		return time.Time{}, nil
 	}
-	due, err := l.next(n, 0)
+	due, _, err := l.take(n, func(n int) (Due, error) { return l.next(n, 0) })
 	l.attempt(due.Deliveries, attempted{})
-	if due.More && len(due.Deliveries) < n {
+	if due.More && l.busy < l.Concurrency && len(due.Deliveries) < n {
 		return time.Now(), err
 	}
 	return time.Time{}, err
@@ -87,20 +92,41 @@ func (l *loop) fillRetries() (time.Time, error) {
 	if slots <= 0 {
 		return time.Time{}, nil
 	}
-	due, err := l.next(0, slots*l.Batch)
-	if err != nil {
-		return time.Time{}, err
-	}
-	if l.full() {
+	due, more, err := l.take(slots*l.Batch, func(n int) (Due, error) { return l.next(0, n) })
+	if err == nil && l.full() {
 		err = l.change(event.SinkState{Health: event.Down, Reason: l.tooMany()})
 		l.release(due.Deliveries)
 		return l.nextProbe, err
 	}
 	l.attempt(due.Deliveries, attempted{retry: true})
-	if len(due.Deliveries) == slots*l.Batch {
-		return time.Time{}, nil // a slot that comes free looks again
+	if more {
+		return time.Time{}, err // a slot that comes free looks again
 	}
-	return due.Next, nil
+	return due.Next, err
+}
+
+// take asks for n deliveries in steps, and for no more once it has as many bytes as one batch may have. More says that there may
+// be others that are due. What it took before an error it returns beside it.
+func (l *loop) take(n int, ask func(n int) (Due, error)) (all Due, more bool, err error) {
+	step := n
+	if l.Batch > 1 {
+		step = askStep
+	}
+	size := 0
+	for size < batchBytes && len(all.Deliveries) < n {
+		asked := min(step, n-len(all.Deliveries))
+		due, err := ask(asked)
+		taken := append(all.Deliveries, due.Deliveries...)
+		for _, d := range due.Deliveries {
+			size += len(d.Event.Data)
+		}
+		if all = due; err != nil || len(due.Deliveries) < asked {
+			all.Deliveries = taken
+			return all, false, err
+		}
+		all.Deliveries = taken
+	}
+	return all, true, nil
 }
 
 // probe tries a sink that is down with one delivery if the time has come, and returns when it will have.
@@ -128,7 +154,7 @@ func (l *loop) probe(now time.Time) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
-	d, found, err := l.Queue.Probe(l.Name)
+	d, found, err := l.candidate()
 	if err == nil && found {
 		l.attempt([]event.Delivery{d}, attempted{probe: true})
 	}
@@ -140,6 +166,9 @@ func (l *loop) next(fresh, retries int) (Due, error) {
 	if err == nil {
 		l.failing = due.Failing
 	}
+	// A queue that was read anew knows of nothing in flight and hands it out again. By that it is in flight there too, and the
+	// attempt that runs settles it.
+	due.Deliveries = slices.DeleteFunc(due.Deliveries, func(d event.Delivery) bool { return l.flying[d.Seq] })
 	return due, err
 }
 
@@ -162,6 +191,7 @@ type attempted struct {
 	probe   bool               // it tried a sink that is down
 	cut     bool               // a shutdown cut it off: only a result that is Done says something
 	whole   bool               // it failed as a whole: the sink did, not its events
+	alone   bool               // if it says that the sink is down, the event is to blame
 	err     error              // of the queue: nothing of settled may be assumed
 }
 
@@ -170,6 +200,7 @@ func (l *loop) attempt(due []event.Delivery, kind attempted) {
 	for batch := range slices.Chunk(due, l.Batch) {
 		a := kind
 		a.batch = batch
+		a.alone = len(batch) == 1 && l.suspects[batch[0].Seq]
 		l.occupy(a, 1)
 		if l.Concurrency == 1 {
 			l.retriesTurn = !a.retry
@@ -181,6 +212,13 @@ func (l *loop) attempt(due []event.Delivery, kind attempted) {
 // occupy keeps count of what is in flight.
 func (l *loop) occupy(a attempted, by int) {
 	l.busy += by
+	for _, d := range a.batch {
+		if by > 0 {
+			l.flying[d.Seq] = true
+		} else {
+			delete(l.flying, d.Seq)
+		}
+	}
 	switch {
 	case a.probe:
 		l.probing = by > 0
@@ -199,7 +237,10 @@ func (l *loop) deliver(a attempted) attempted {
 	a.results = l.Sink.Deliver(ctx, a.batch)
 	took := time.Since(at)
 	a.cut = context.Cause(ctx) == ErrStopping
-	a.whole = len(a.batch) > 1
+	if a.alone && a.results[0].Verdict == SinkDown {
+		a.results[0].Verdict = Retry
+	}
+	a.whole = len(a.batch) > 1 && !a.retry
 	for _, r := range a.results {
 		a.whole = a.whole && r.Verdict == Retry
 	}

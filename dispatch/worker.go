@@ -4,15 +4,17 @@
 // What it guarantees, each sink for itself:
 //
 //   - What is attempted is settled, or given back to the queue: nothing is lost, and nothing is attempted twice at once.
-//   - An attempt that a shutdown cuts off, or in which the sink itself could not work, counts for nothing.
+//   - An attempt that a shutdown cuts off, or in which the sink itself could not work, counts for nothing. An event for which
+//     alone the sink says so fails like any other.
 //   - Retries never hold more than half of the slots (at least one), so events that fail or hang delay no fresh ones by more
 //     than they delay each other; with one slot the two kinds take turns.
-//   - A sink goes down after downAfter failures in a row over at least two events, when a batch of at least two fails as a
-//     whole, when it says so itself, or when MaxFailing deliveries fail singly. Then one delivery at a time probes it, on
+//   - A sink goes down after downAfter failures in a row over at least two events, when a batch of at least two fresh ones fails
+//     as a whole, when it says so itself, or when MaxFailing deliveries fail singly. Then one delivery at a time probes it, on
 //     the policy's schedule. A sign of life brings it up at once: a success, or an event refused for good, which shows that
 //     the sink works. A down sink whose last try was a repeat is also probed with the first fresh event that comes, so that a
 //     few events that always fail can't keep others waiting.
 //   - A sink that is paused is left alone until the stored state says otherwise.
+//   - A batch has at most batchBytes of events and askStep events more.
 package dispatch
 
 import (
@@ -79,6 +81,8 @@ type loop struct {
 	lasting  context.Context // for the queue: does not end
 	finished chan attempted
 
+	flying      map[uint64]bool // what is being attempted
+	suspects    suspects
 	busy        int  // slots in use
 	retrying    int  // of these, with retries
 	fresh       int  // deliveries in flight that were never attempted before
@@ -107,7 +111,8 @@ func (w *Worker) run(ctx context.Context, horizon time.Duration) (drained bool, 
 	attempts, cut := context.WithCancelCause(lasting)
 	defer cut(nil)
 	defer w.progress.Rest()
-	l := &loop{Worker: w, most: w.MaxFailing, attempts: attempts, lasting: lasting, finished: make(chan attempted), reread: true}
+	l := &loop{Worker: w, most: w.MaxFailing, attempts: attempts, lasting: lasting, finished: make(chan attempted), reread: true,
+		flying: map[uint64]bool{}, suspects: suspects{}}
 	if l.most == 0 {
 		l.most = 10_000
 	}
