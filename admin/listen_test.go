@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -238,13 +239,15 @@ func TestForeignAnswers(t *testing.T) {
 		"gave an answer that can't be read":                func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") },
 		"it hung up in the middle":                         func(http.ResponseWriter) { panic(http.ErrAbortHandler) },
 	}
-	var answer func(http.ResponseWriter)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answer(w) })}
+	var answer atomic.Value
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answer.Load().(func(http.ResponseWriter))(w)
+	})}
 	done := make(chan struct{})
 	go func() { _ = server.Serve(l); close(done) }()
 	defer func() { _ = server.Close(); <-done }()
 	for want, f := range answers {
-		answer = f
+		answer.Store(f)
 		c := Dial(path)
 		if _, err := c.Status(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want …%s…", err, want)
