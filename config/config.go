@@ -79,7 +79,9 @@ type Sink struct {
 
 // HTTPSink posts to a URL. Headers and Secret are as configured; what else the request carries is the sink's.
 type HTTPSink struct {
-	URL               event.Secret // http://…, https://…, or unix:/SOCKET:/PATH
+	URL               event.Secret   // http://…, https://…, or unix:/SOCKET:/PATH
+	Shown             string         // how people see URL, if it has a value from outside the file: with the reference to it
+	Hide              []event.Secret // those values
 	Headers           map[string]event.Secret
 	Secret            event.Secret // whsec_…; zero: no signature
 	PermanentStatuses []int

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -79,7 +80,7 @@ func load(file string, from env, onTable func(path string, keys []string)) (*Con
 	if err != nil {
 		return nil, nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	d.file(c, data)
+	d.file(c, bytes.TrimPrefix(data, []byte("\ufeff"))) // some editors begin a file with a byte order mark
 	problems := &Errors{File: file, Problems: d.problems}
 	problems.sort()
 	return c, problems, nil

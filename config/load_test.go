@@ -108,6 +108,11 @@ func TestValues(t *testing.T) {
 		"hidden argument": {sink("exec: {command: [x, --verbose, 'key=${env:HOST}']}"), func(c *Config) any {
 			return fmt.Sprint(len(c.Sinks[0].Exec.Hide), c.Sinks[0].Exec.Hide[0].Reveal())
 		}, "1key=h.example"},
+		"byte order mark": {"\ufeff" + goodSource + goodSink, func(c *Config) any { return len(c.Sinks) }, "1"},
+		"shown url": {sink("http: {url: 'https://u:pw@x/hooks/${env:HOST}?key=1'}"), func(c *Config) any {
+			return fmt.Sprint(c.Sinks[0].HTTP.Shown, " ", len(c.Sinks[0].HTTP.Hide), c.Sinks[0].HTTP.Hide[0].Reveal())
+		}, "https://x/hooks/${env:HOST} 1h.example"},
+		"plain url":      {sink("http: {url: 'https://x/hooks'}"), func(c *Config) any { return c.Sinks[0].HTTP.Shown }, ""},
 		"literal ${":     {sink("exec: {command: [x, '$${env:N} $$ $']}"), func(c *Config) any { return c.Sinks[0].Exec.Command[1].Reveal() }, "${env:N} $$ $"},
 		"env":            {sink("exec: {command: [x], env: {A: 1, B: 'b ${env:N}'}}"), func(c *Config) any { return c.Sinks[0].Exec.Env["A"].Reveal() + c.Sinks[0].Exec.Env["B"].Reveal() }, "1b 4"},
 		"retry":          {sink("{retry: {initial: 5s, multiplier: 1, jitter: 1, max: 5s, give_up_after: 1d}, file: {path: /x}}"), func(c *Config) any { return c.Sinks[0].Retry }, "{5s 5s 1 1 24h0m0s}"},

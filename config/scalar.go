@@ -13,10 +13,11 @@ import (
 
 // scalar is a value that is no list and no mapping, as its reader sees it.
 type scalar struct {
-	text         string // with what it refers to put in
-	quoted       bool   // text in the file, whatever it looks like
-	interpolated bool   // text holds something from outside the file, perhaps a secret
-	written      string // as the file has it
+	text         string         // with what it refers to put in
+	quoted       bool           // text in the file, whatever it looks like
+	interpolated bool           // text holds something from outside the file, perhaps a secret
+	written      string         // as the file has it
+	outside      []event.Secret // what was put in
 }
 
 // show names the scalar in a problem: as it is written, so that nothing from outside the file is shown.
@@ -67,6 +68,7 @@ func (d *decoder) scalar(v value, want string) (scalar, bool) {
 		s.interpolated = true
 		resolved, found := d.resolve(v, p)
 		ok = ok && found
+		s.outside = append(s.outside, event.NewSecret(resolved))
 		text.WriteString(resolved)
 	}
 	s.text = text.String()

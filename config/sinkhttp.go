@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -43,6 +44,9 @@ func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
 	h.URL = event.NewSecret(text.text)
 	s.Target, _, _ = strings.Cut(text.written, "?")
 	s.Target = userinfo.ReplaceAllString(s.Target, "://")
+	if text.interpolated {
+		h.Shown, h.Hide = s.Target, text.outside
+	}
 	name := s.Target // without what may be secret in it
 	if rest, unix := strings.CutPrefix(text.text, "unix:"); unix {
 		socket, _, found := strings.Cut(rest, ":/")
@@ -57,9 +61,16 @@ func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		d.problem(v, "is %q, and must be %s", name, want)
+	case !validPort(u.Port()):
+		d.problem(v, "is %q with a port that is none: write a number from 1 to 65535", name)
 	case u.Fragment != "":
 		d.problem(v, "is %q with a # part, which is never sent: remove it", name)
 	}
+}
+
+func validPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // ownHeaders are those that the sink or the connection sets.

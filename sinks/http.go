@@ -22,11 +22,16 @@ const (
 	drainLimit = 256 << 10       // of an answer's body, read so that the connection can be used again
 	drainTime  = 2 * time.Second // for that, once the status is known
 	longest    = 24 * time.Hour  // of a Retry-After
+	// To connect, and to agree on TLS. The transport goes on with both when the attempt's time is up.
+	dialTime = 15 * time.Second
+	pingTime = 15 * time.Second // a connection of HTTP/2 that is silent that long must answer a ping, and then in that time
 )
 
 // HTTPOptions describe an HTTP endpoint.
 type HTTPOptions struct {
 	URL               string                  // http://, https:// or unix:SOCKET:PATH, such as unix:/run/app.sock:/webhooks
+	Shown             string                  // how people see URL; default: without user, password and query
+	Hide              []event.Secret          // what must not show of URL, besides its password, path (with Shown) and query
 	Headers           map[string]event.Secret // sent with every request
 	Secrets           []event.Secret          // "whsec_" and base64 of 24 to 64 bytes: each signs, so that one can be exchanged for another
 	PermanentStatuses []int                   // answers that make a dead letter at once
@@ -50,12 +55,15 @@ type HTTP struct {
 
 // NewHTTP checks the options. It connects to nothing.
 func NewHTTP(o HTTPOptions) (*HTTP, error) {
-	h := &HTTP{o: o}
+	h := &HTTP{o: o, secrets: slices.Clone(o.Hide)}
 	if err := o.Format.check(); err != nil {
 		return nil, err
 	}
 	transport := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: dialTime}).DialContext,
+		TLSHandshakeTimeout:    dialTime,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingTime, PingTimeout: pingTime},
 		MaxIdleConnsPerHost:    max(1, o.Concurrency),
 		IdleConnTimeout:        90 * time.Second,
 		DisableCompression:     true,
@@ -101,12 +109,13 @@ func (h *HTTP) target(transport *http.Transport) error {
 		}
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
+			return (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "unix", socket)
 		}
 		path, query, _ := strings.Cut(path, "?")
 		h.hideQuery(query)
 		h.shown = "unix:" + socket + ":" + path
 		h.url = (&url.URL{Scheme: "http", Host: "localhost", Path: path, RawQuery: query}).String()
+		h.show(path)
 		return nil
 	}
 	u, err := url.Parse(h.o.URL)
@@ -119,7 +128,16 @@ func (h *HTTP) target(transport *http.Transport) error {
 	h.hideQuery(u.RawQuery)
 	h.url = u.String()
 	h.shown = (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}).String()
+	h.show(u.Path)
 	return nil
+}
+
+// show puts in place how people see the URL. Its path then holds what they must not see, even where an answer quotes it.
+func (h *HTTP) show(path string) {
+	if h.o.Shown != "" {
+		h.shown = h.o.Shown
+		h.hide(path)
+	}
 }
 
 func (h *HTTP) hide(text string) { h.secrets = append(h.secrets, event.NewSecret(text)) }
@@ -159,7 +177,7 @@ func (h *HTTP) post(ctx context.Context, d event.Delivery) dispatch.Result {
 	if err != nil {
 		return dispatch.Result{
 			Verdict: dispatch.Retry,
-			Reason:  event.Redact(fmt.Sprintf("POST %s: %s", h.shown, transportTrouble(err, time.Since(began))), h.secrets...),
+			Reason:  fmt.Sprintf("POST %s: %s", h.shown, event.Redact(transportTrouble(err, time.Since(began)), h.secrets...)),
 		}
 	}
 	defer resp.Body.Close()

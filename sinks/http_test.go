@@ -215,6 +215,28 @@ func TestHTTPHidesSecrets(t *testing.T) {
 	}
 }
 
+func TestHTTPHidesWhatStandsInThePath(t *testing.T) {
+	url, _ := receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(404)
+		_, _ = io.WriteString(w, "no "+r.URL.Path+", no h00k")
+	})
+	o := HTTPOptions{URL: url + "/hooks/h00k", Shown: "http://app/hooks/${env:X}", Hide: []event.Secret{event.NewSecret("h00k")}}
+	r := want(t, newHTTP(t, o).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
+	if r.Reason != "POST http://app/hooks/${env:X} answered 404 Not Found" || strings.Contains(r.Answer, "h00k") {
+		t.Errorf("%+v", r)
+	}
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	o.URL = "http://" + free.Addr().String() + "/hooks/h00k"
+	r = want(t, newHTTP(t, o).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
+	if r.Reason != "POST http://app/hooks/${env:X}: connection refused; is the receiver running?" {
+		t.Errorf("reason %s", r.Reason)
+	}
+}
+
 func TestHTTPWithoutAnAnswer(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

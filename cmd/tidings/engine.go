@@ -112,7 +112,8 @@ func newSink(s config.Sink) (sink dispatch.Sink, err error) {
 	switch {
 	case s.HTTP != nil:
 		o := sinks.HTTPOptions{
-			URL: s.HTTP.URL.Reveal(), Headers: s.HTTP.Headers, PermanentStatuses: s.HTTP.PermanentStatuses,
+			URL: s.HTTP.URL.Reveal(), Shown: s.HTTP.Shown, Hide: s.HTTP.Hide,
+			Headers: s.HTTP.Headers, PermanentStatuses: s.HTTP.PermanentStatuses,
 			Format: format, Concurrency: s.Concurrency, Version: version,
 		}
 		if !s.HTTP.Secret.IsZero() {
