@@ -41,6 +41,12 @@ type, some in the past and then new ones as time goes on. It prints a configurat
 			if err != nil {
 				return exit(exitUsage, "--faults: %w", err)
 			}
+			if rate < 0 {
+				return exit(exitUsage, "--rate takes how many new events a second there are, or 0 for none")
+			}
+			if events < 0 {
+				return exit(exitUsage, "--events takes how many events lie in the past, or 0 for none")
+			}
 			sim := simulator.NewFlatpeak(simulator.Options{Seed: seed, AccountID: simulatedAccount, APIKey: simulatedKey})
 			sim.Backfill(events, 24*time.Hour)
 			sim.SetFaults(parsed)
@@ -51,7 +57,9 @@ type, some in the past and then new ones as time goes on. It prints a configurat
 			printSimulated(cmd.OutOrStdout(), "http://"+l.Addr().String(), events, rate)
 			g, ctx := errgroup.WithContext(cmd.Context())
 			g.Go(func() error { return serve(ctx, l, sim) })
-			g.Go(func() error { return sim.Run(ctx, rate) })
+			if rate > 0 {
+				g.Go(func() error { return sim.Run(ctx, rate) })
+			}
 			return g.Wait()
 		},
 	}
