@@ -39,6 +39,7 @@ type File struct {
 	o    FileOptions
 	base string             // the directory that confines
 	name *strftime.Strftime // of the file below base; nil: a spool
+	sync func(*os.File) error
 }
 
 // NewFile checks the options. It creates nothing.
@@ -53,7 +54,7 @@ func NewFile(o FileOptions) (*File, error) {
 		return nil, errors.New("give a path or a spool, and not both")
 	}
 	if o.Spool != "" {
-		return &File{o: o, base: filepath.Clean(o.Spool)}, nil
+		return &File{o: o, base: filepath.Clean(o.Spool), sync: (*os.File).Sync}, nil
 	}
 	static, _, _ := strings.Cut(o.Path, "%")
 	slash := strings.LastIndexByte(static, '/') + 1
@@ -64,7 +65,7 @@ func NewFile(o FileOptions) (*File, error) {
 	if strings.HasSuffix(o.Path, "/") {
 		return nil, fmt.Errorf("path %q names a directory: add a file name such as %%Y-%%m-%%d.jsonl", o.Path)
 	}
-	return &File{o: o, base: filepath.Clean(cmp.Or(o.Path[:slash], ".")), name: name}, nil
+	return &File{o: o, base: filepath.Clean(cmp.Or(o.Path[:slash], ".")), name: name, sync: (*os.File).Sync}, nil
 }
 
 // Deliver writes the batch in its order and syncs each file once. A write can't be cut off: ctx only keeps it from beginning.
@@ -74,7 +75,7 @@ func (f *File) Deliver(ctx context.Context, batch []event.Delivery) []dispatch.R
 		fill(results, all(batch), dispatch.Result{Verdict: dispatch.Retry, Reason: "There was no time left to write the file"})
 		return results
 	}
-	root, err := openBase(f.base)
+	root, err := f.openBase(f.base)
 	if err != nil {
 		fill(results, all(batch), f.failed("open directory "+f.base, err))
 		return results
@@ -111,7 +112,7 @@ func (f *File) lines(root *os.Root, batch []event.Delivery, results []dispatch.R
 
 // append writes those events of the batch to one file and says how many of them are there, synced.
 func (f *File) append(root *os.Root, name string, batch []event.Delivery, events []int) (written int, err error) {
-	file, size, err := openLines(root, name)
+	file, size, err := f.openLines(root, name)
 	if err != nil {
 		return 0, err
 	}
@@ -132,7 +133,7 @@ func (f *File) append(root *os.Root, name string, batch []event.Delivery, events
 		written++
 	}
 	if written > 0 {
-		if syncErr := file.Sync(); syncErr != nil {
+		if syncErr := f.sync(file); syncErr != nil {
 			return 0, syncErr
 		}
 	}
@@ -141,7 +142,7 @@ func (f *File) append(root *os.Root, name string, batch []event.Delivery, events
 
 // openLines opens a file to append lines to and returns its size. If its last line has no newline, it gets one: what was
 // torn by a crash is not glued to what follows. The entry of a file that is empty may not be on disk yet, so it is synced.
-func openLines(root *os.Root, name string) (file *os.File, size int64, err error) {
+func (f *File) openLines(root *os.Root, name string) (file *os.File, size int64, err error) {
 	const flags = os.O_RDWR | os.O_APPEND | os.O_CREATE
 	file, err = root.OpenFile(name, flags, fileMode)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -165,7 +166,7 @@ func openLines(root *os.Root, name string) (file *os.File, size int64, err error
 		return nil, 0, errors.New("it is not a regular file")
 	}
 	if size = info.Size(); size == 0 {
-		return file, 0, syncDirs(root, filepath.Dir(name))
+		return file, 0, f.syncDirs(root, filepath.Dir(name))
 	}
 	last := make([]byte, 1)
 	if _, err = file.ReadAt(last, size-1); err == nil && last[0] != '\n' {
@@ -184,13 +185,13 @@ func takeBack(file *os.File, size, n int64) {
 }
 
 // syncDirs makes the entries of dir and of all directories above it, up to the root, durable.
-func syncDirs(root *os.Root, dir string) error {
+func (f *File) syncDirs(root *os.Root, dir string) error {
 	for ; ; dir = filepath.Dir(dir) {
 		d, err := root.Open(dir)
 		if err != nil {
 			return err
 		}
-		err = d.Sync()
+		err = f.sync(d)
 		d.Close()
 		if err != nil || dir == "." {
 			return err
@@ -199,12 +200,12 @@ func syncDirs(root *os.Root, dir string) error {
 }
 
 // openBase opens the directory that confines the sink; it makes it, durably, where it is missing.
-func openBase(dir string) (*os.Root, error) {
+func (f *File) openBase(dir string) (*os.Root, error) {
 	root, err := os.OpenRoot(dir)
 	if !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
 		return root, err
 	}
-	parent, err := openBase(filepath.Dir(dir))
+	parent, err := f.openBase(filepath.Dir(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +213,7 @@ func openBase(dir string) (*os.Root, error) {
 	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	if err := syncDirs(parent, "."); err != nil {
+	if err := f.syncDirs(parent, "."); err != nil {
 		_ = os.Remove(dir) // so that the next try syncs it
 		return nil, err
 	}

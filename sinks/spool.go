@@ -24,7 +24,7 @@ func (f *File) spool(root *os.Root, batch []event.Delivery, results []dispatch.R
 		return
 	}
 	r := dispatch.Result{Verdict: dispatch.Done}
-	if err := syncDirs(root, "."); err != nil {
+	if err := f.syncDirs(root, "."); err != nil {
 		r = f.failed("sync directory "+f.base, err)
 	}
 	fill(results, renamed, r)
@@ -45,7 +45,7 @@ func (f *File) drop(root *os.Root, name string, body []byte) error {
 	}
 	_, err = file.Write(body)
 	if err == nil {
-		err = file.Sync()
+		err = f.sync(file)
 	}
 	if closed := file.Close(); err == nil {
 		err = closed
