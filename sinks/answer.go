@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
@@ -35,6 +36,11 @@ func (a *answer) margin() int {
 	return longest
 }
 
+// longestFirst orders secrets so that none is hidden in part by hiding another that it begins with.
+func longestFirst(secrets []event.Secret) {
+	slices.SortStableFunc(secrets, func(a, b event.Secret) int { return len(b.Reveal()) - len(a.Reveal()) })
+}
+
 // String is at most the last 16 KiB, secrets replaced.
 func (a *answer) String() string {
 	text := event.Redact(string(a.buf), a.secrets...)
@@ -47,7 +53,11 @@ func (a *answer) String() string {
 // lastLine is the last line that says something, as part of a sentence.
 func lastLine(text string) string {
 	text = strings.TrimSpace(text)
-	text = strings.TrimSpace(text[strings.LastIndexAny(text, "\r\n")+1:])
+	return oneLine(strings.TrimSpace(text[strings.LastIndexAny(text, "\r\n")+1:]))
+}
+
+// oneLine is text as part of a sentence: without control characters, and not long.
+func oneLine(text string) string {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

@@ -78,6 +78,7 @@ func NewExec(o ExecOptions) (*Exec, error) {
 		x.env = append(x.env, name+"="+value.Reveal())
 		x.secrets = append(x.secrets, value)
 	}
+	longestFirst(x.secrets)
 	return x, nil
 }
 

@@ -93,6 +93,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 		h.keys = append(h.keys, key)
 		h.secrets = append(h.secrets, secret)
 	}
+	longestFirst(h.secrets)
 	h.client = &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -103,19 +104,20 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 // target reads the URL.
 func (h *HTTP) target(transport *http.Transport) error {
 	if rest, found := strings.CutPrefix(h.o.URL, "unix:"); found {
-		socket, path, _ := strings.Cut(rest, ":")
-		if !strings.HasPrefix(socket, "/") || path != "" && !strings.HasPrefix(path, "/") {
+		socket, _, whole := strings.Cut(rest, ":/")
+		path := strings.TrimPrefix(rest[len(socket):], ":")
+		u, err := url.Parse("http://localhost" + path)
+		if !strings.HasPrefix(socket, "/") || !whole && strings.Contains(socket, ":") || err != nil || u.Host != "localhost" {
 			return errors.New("the url names no socket: write unix:/run/app.sock:/path")
 		}
 		transport.Proxy = nil
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{Timeout: dialTime}).DialContext(ctx, "unix", socket)
 		}
-		path, query, _ := strings.Cut(path, "?")
-		h.hideQuery(query)
-		h.shown = "unix:" + socket + ":" + path
-		h.url = (&url.URL{Scheme: "http", Host: "localhost", Path: path, RawQuery: query}).String()
-		h.show(path)
+		h.hideQuery(u.RawQuery)
+		h.shown = "unix:" + socket + ":" + u.EscapedPath()
+		h.url = u.String()
+		h.show(u.Path)
 		return nil
 	}
 	u, err := url.Parse(h.o.URL)
@@ -177,7 +179,7 @@ func (h *HTTP) post(ctx context.Context, d event.Delivery) dispatch.Result {
 	if err != nil {
 		return dispatch.Result{
 			Verdict: dispatch.Retry,
-			Reason:  fmt.Sprintf("POST %s: %s", h.shown, event.Redact(transportTrouble(err, time.Since(began)), h.secrets...)),
+			Reason:  fmt.Sprintf("POST %s: %s", h.shown, oneLine(event.Redact(transportTrouble(err, time.Since(began)), h.secrets...))),
 		}
 	}
 	defer resp.Body.Close()
@@ -204,6 +206,7 @@ func (h *HTTP) judge(resp *http.Response, said string) dispatch.Result {
 		r.Verdict = dispatch.Permanent
 	case status >= 300 && status <= 399:
 		r.Reason += "; redirects are not followed: configure the final URL"
+		r.Wait = after
 	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
 		r.RetryAfter = after
 	default:

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
@@ -367,6 +368,65 @@ func TestNewHTTPRefuses(t *testing.T) {
 		}
 		if _, err := NewHTTP(o); err == nil || strings.Contains(err.Error(), "hidden") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestHTTPRetryAfterOfARedirectHoldsItsEvent(t *testing.T) {
+	url, _ := receiver(t, answers(307, "Location", "/elsewhere", "Retry-After", "30"))
+	r := want(t, newHTTP(t, HTTPOptions{URL: url}).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
+	if r.Wait != 30*time.Second || r.RetryAfter != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestHTTPUnixURLs(t *testing.T) {
+	for from, want := range map[string]string{
+		"unix:/run/a.sock:/x":             "http://localhost/x",
+		"unix:/run/a.sock":                "http://localhost",
+		"unix:/run/a:b.sock:/x:y/z":       "http://localhost/x:y/z",
+		"unix:/run/a.sock:/a%20b%2Fc?d=e": "http://localhost/a%20b%2Fc?d=e",
+		"unix:/run/a.sock:/?d=%2F:/&e":    "http://localhost/?d=%2F:/&e",
+	} {
+		if got := newHTTP(t, HTTPOptions{URL: from}).url; got != want {
+			t.Errorf("%s asks for %s, want %s", from, got, want)
+		}
+	}
+}
+
+func TestHTTPShowsAPeersBytesAsOneLine(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\x1b[2Jspoof "+strings.Repeat("x", 5000)+"\r\n\r\n")
+			_ = conn.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, conn)
+			conn.Close()
+		}
+	}()
+	r := want(t, newHTTP(t, HTTPOptions{URL: "http://" + ln.Addr().String()}).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
+	if strings.ContainsFunc(r.Reason, unicode.IsControl) || len(r.Reason) > 400 {
+		t.Errorf("reason %q", r.Reason)
+	}
+}
+
+func TestHTTPHidesASecretThatBeginsLikeAnother(t *testing.T) {
+	url, _ := receiver(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(500)
+		_, _ = io.WriteString(w, r.Header.Get("B"))
+	})
+	for range 10 {
+		h := newHTTP(t, HTTPOptions{URL: url, Headers: map[string]event.Secret{"A": event.NewSecret("abcd"), "B": event.NewSecret("abcdefgh")}})
+		if r := want(t, h.Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry); strings.Contains(r.Answer, "efgh") {
+			t.Fatalf("%+v", r)
 		}
 	}
 }
