@@ -20,12 +20,20 @@ const socketMode = 0o660
 // ErrNoDaemon: nobody listens on the control socket.
 var ErrNoDaemon = errors.New("no daemon listens there")
 
+// CheckPath says why no socket can ever have this path, if none can.
+func CheckPath(path string) error {
+	if len(path) > maxPath {
+		return fmt.Errorf("the control socket's path has %d bytes, and a socket's path at most %d: set `control` to a shorter one than %s",
+			len(path), maxPath, path)
+	}
+	return nil
+}
+
 // Listen makes the control socket at path, for its owner and group. It replaces a socket that a daemon left behind, and
 // nothing else. Closing the listener removes the socket.
 func Listen(path string) (net.Listener, error) {
-	if len(path) > maxPath {
-		return nil, fmt.Errorf("the control socket's path has %d bytes, and a socket's path at most %d: set `control` to a shorter one than %s",
-			len(path), maxPath, path)
+	if err := CheckPath(path); err != nil {
+		return nil, err
 	}
 	dir := filepath.Dir(path)
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
@@ -89,11 +97,11 @@ func connect(ctx context.Context, path string) (net.Conn, error) {
 	case err == nil:
 		return conn, nil
 	case len(path) > maxPath:
-		return nil, fmt.Errorf("control socket %s: the path is longer than a socket's may be (%d bytes)", path, maxPath)
+		return nil, fmt.Errorf("the path is longer than a socket's may be (%d bytes)", maxPath)
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
-		return nil, fmt.Errorf("control socket %s: %w", path, ErrNoDaemon)
+		return nil, ErrNoDaemon
 	case errors.Is(err, fs.ErrPermission):
-		return nil, fmt.Errorf("you may not open the control socket %s: run this as root, or as a member of its group", path)
+		return nil, errors.New("you may not open the control socket: run this as root, or as a member of its group")
 	}
 	return nil, fmt.Errorf("connecting to the control socket: %w", err)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tidings/admin"
 	"tidings/config"
 )
 
@@ -35,7 +36,7 @@ It asks no API, delivers nothing and writes nothing. All problems are told at on
 
 // buildable builds the parts that cfg describes, as the daemon would, and lets go of them.
 func buildable(cfg *config.Config) error {
-	var errs []error
+	errs := []error{admin.CheckPath(cfg.Control)}
 	for _, s := range cfg.Sources {
 		_, err := newFetcher(s)
 		errs = append(errs, err)

@@ -50,7 +50,7 @@ func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) erro
 	if socket != "" {
 		client := admin.Dial(socket)
 		if err := client.Ping(ctx); err != nil {
-			return exit(exitUnavailable, "reach the daemon: %w", err)
+			return &exitError{exitUnavailable, err}
 		}
 		return use(ctx, client)
 	}

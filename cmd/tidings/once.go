@@ -83,11 +83,11 @@ func runOnce(ctx context.Context, cfg *config.Config, out io.Writer, acceptReset
 	case err != nil:
 		return err
 	case dead.Load() > 0:
-		return exit(exitFailed, "%d deliveries were given up on in this pass; \"tidings dead list\" shows them", dead.Load())
+		return exit(exitFailed, "gave up on %s in this pass; \"tidings dead list\" shows what was given up on", plural(int(dead.Load()), "delivery", "deliveries"))
 	case failed.Load() > 0:
 		return exit(exitTempFail, "%d of %d sources failed; what they have is fetched at the next pass", failed.Load(), len(e.pollers))
 	case owed > 0:
-		return exit(exitTempFail, "%d deliveries remain for later", owed)
+		return exit(exitTempFail, "left for later: %s", plural(int(owed), "delivery", "deliveries"))
 	case ctx.Err() != nil:
 		return exit(exitTempFail, "interrupted; the next pass goes on from here")
 	}
