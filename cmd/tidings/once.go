@@ -75,7 +75,7 @@ func runOnce(ctx context.Context, cfg *config.Config, out io.Writer, acceptReset
 	for _, w := range e.workers {
 		drains.Go(func() error { return w.Drain(drainCtx, onceHorizon) })
 	}
-	if err := drains.Wait(); err != nil {
+	if err := drains.Wait(); err != nil && ctx.Err() == nil {
 		return err
 	}
 	owed, err := summarize(out, e.store)
@@ -84,12 +84,12 @@ func runOnce(ctx context.Context, cfg *config.Config, out io.Writer, acceptReset
 		return err
 	case dead.Load() > 0:
 		return exit(exitFailed, "gave up on %s in this pass; \"tidings dead list\" shows what was given up on", plural(int(dead.Load()), "delivery", "deliveries"))
+	case ctx.Err() != nil:
+		return exit(exitTempFail, "interrupted; the next pass goes on from here")
 	case failed.Load() > 0:
 		return exit(exitTempFail, "%d of %d sources failed; what they have is fetched at the next pass", failed.Load(), len(e.pollers))
 	case owed > 0:
 		return exit(exitTempFail, "left for later: %s", plural(int(owed), "delivery", "deliveries"))
-	case ctx.Err() != nil:
-		return exit(exitTempFail, "interrupted; the next pass goes on from here")
 	}
 	return nil
 }
