@@ -18,7 +18,8 @@ type guard struct {
 	pages int
 	held  string // the cursor of page number turn
 	turn  int
-	empty int // pages in a row without an item
+	empty int             // pages in a row without an item
+	again map[string]bool // ids of the last page that were listed before
 }
 
 const (
@@ -26,14 +27,18 @@ const (
 	maxEmpty = 1000
 )
 
-func newGuard() guard { return guard{seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}} }
+func newGuard() guard {
+	return guard{seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, again: map[string]bool{}}
+}
 
 // repeats reports whether page, asked for with cursor, was listed before in this walk. A single item that is listed twice
 // is no repeated page, nor is the last page of a list: no circle goes through it.
 func (g *guard) repeats(cursor string, page event.Page) bool {
 	before := 0
+	clear(g.again)
 	for _, e := range page.Events {
 		if g.add("i" + e.ID) {
+			g.again[e.ID] = true
 			before++
 		}
 	}

@@ -11,6 +11,7 @@ type item struct {
 	event.Event           // Data is dropped of what is known
 	at          time.Time // Time; zero where the event is undated
 	known       bool      // remembered by the store, or of the boundary
+	again       bool      // an earlier page of the walk listed it
 	behind      bool      // something of the boundary was listed before it
 	fresh       bool      // to be taken in; set by judge.pick
 }

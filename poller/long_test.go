@@ -275,6 +275,33 @@ func TestWhatIsListedTwiceInAWalkIsCommittedOnce(t *testing.T) {
 	})
 }
 
+// A page may begin with the last events of the one before, and hold nothing else that is new.
+func TestPagesThatOverlapMakeNoGap(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newRig(Start{Kind: StartEarliest})
+		for i := range 15 { // all within the overlap, so that each walk goes to the list's end
+			r.list.happen(fmt.Sprint("e", i), time.Now())
+		}
+		r.poll(t)
+		r.Memory = 1
+		head := r.list.requests + 1
+		for i := range 10 {
+			r.list.happen(fmt.Sprint("new", i), time.Now())
+		}
+		r.list.answer = func(_ string, page event.Page) event.Page {
+			if r.list.requests == head+1 {
+				page.Events = slices.Concat(r.list.events[8:10], page.Events)
+			}
+			return page
+		}
+		r.poll(t)
+		r.poll(t)
+		if len(r.store.gaps) != 0 || len(r.store.log) != 25 {
+			t.Errorf("taken in %q, gaps %+v", r.store.log, r.store.gaps)
+		}
+	})
+}
+
 func TestALoopAfterARestartForgetsTheWalk(t *testing.T) {
 	in(t, func(t *testing.T) {
 		r := long(t, 300)

@@ -47,10 +47,11 @@ type stretch struct {
 	items  []item
 }
 
-// unseen returns the bytes of what may be new, and the id of the last of it; empty where nothing is.
+// unseen returns the bytes of what may be new, and the id of the last of it; empty where nothing is. What an earlier page listed
+// too is that page's: behind this one's cursor it is not to be found.
 func (s stretch) unseen(j judge) (bytes int, last string) {
 	for _, it := range s.items {
-		if !it.known && (it.at.IsZero() || j.recent(it.at)) {
+		if !it.known && !it.again && (it.at.IsZero() || j.recent(it.at)) {
 			bytes += len(it.Data) + len(it.ID) + len(it.Type)
 			last = it.ID
 		}
@@ -180,6 +181,9 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 		s := stretch{cursor: w.Next, behind: w.Behind}
 		if s.items, err = p.look(w.judge, page, &w.Behind, told); err != nil {
 			return err
+		}
+		for i := range s.items {
+			s.items[i].again = w.guard.again[s.items[i].ID]
 		}
 		w.Met = w.Met || slices.ContainsFunc(s.items, w.judge.met)
 		for _, it := range s.items {
