@@ -60,6 +60,12 @@ func (c *Client) Check(ctx context.Context) (Check, error) {
 	return check, c.get(ctx, "/v1/check", &check)
 }
 
+// Places tells where each source stands.
+func (c *Client) Places(ctx context.Context) (map[string]Place, error) {
+	var places map[string]Place
+	return places, c.get(ctx, "/v1/places", &places)
+}
+
 // Dead lists dead letters: of one sink or of all (""), of one event id or of any (""), with details or without. It ends at the
 // first error.
 func (c *Client) Dead(ctx context.Context, sink, id string, detail bool) iter.Seq2[DeadLetter, error] {
@@ -101,6 +107,20 @@ func (c *Client) RetryDead(ctx context.Context, sel DeadSelection) (DeadChange, 
 // DropDead forgets dead letters.
 func (c *Client) DropDead(ctx context.Context, sel DeadSelection) (DeadChange, error) {
 	return c.changeDead(ctx, "/v1/dead/drop", sel)
+}
+
+// Pause pauses a sink, or resumes it.
+func (c *Client) Pause(ctx context.Context, req PauseRequest, pause bool) (PauseChange, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return PauseChange{}, err
+	}
+	path := "/v1/resume"
+	if pause {
+		path = "/v1/pause"
+	}
+	var change PauseChange
+	return change, c.do(ctx, http.MethodPost, path, body, &change)
 }
 
 func (c *Client) changeDead(ctx context.Context, path string, sel DeadSelection) (DeadChange, error) {

@@ -64,6 +64,18 @@ func (f *fakeStore) DropDead(_ context.Context, sink string, seqs []uint64) (int
 	return f.change(&f.dropped, sink, seqs)
 }
 
+func (f *fakeStore) SetState(_ context.Context, sink string, state event.SinkState) error {
+	if f.err != nil {
+		return f.err
+	}
+	for i := range f.sinks {
+		if f.sinks[i].Name == sink {
+			f.sinks[i].State = state
+		}
+	}
+	return nil
+}
+
 // bury adds n dead letters to a sink, with the ids evt_1 and so on.
 func (f *fakeStore) bury(sink string, n int) {
 	f.sinks = append(f.sinks, event.SinkStats{Name: sink, Dead: n})

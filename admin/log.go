@@ -139,7 +139,7 @@ func (t *teller) sinkChanged(n event.SinkChanged, now time.Time) {
 	case !tell:
 	case n.Health == event.Paused:
 		if !still {
-			t.log.Warn("the sink is paused: it waits for a person, and nothing that it is owed is lost", "sink", n.Sink, "error", n.Reason)
+			t.log.Warn("the sink is paused, and nothing that it is owed is lost; resume it with: tidings resume sink "+n.Sink, "sink", n.Sink, "error", n.Reason)
 		}
 	case still:
 		t.log.Warn("the sink is still down", "sink", n.Sink, "for", round(now.Sub(failing.since)), "error", n.Reason)

@@ -57,7 +57,7 @@ func TestLines(t *testing.T) {
 		{event.Attempted{Sink: "a", Source: "s", ID: "e", Number: 1, Outcome: event.Delivered}, `level=DEBUG msg=delivered sink=a source=s event=e attempt=1 took=0s`},
 		{event.Attempted{Sink: "a", Source: "s", ID: "e", Number: 2, Outcome: event.Retry, Reason: "r", Wait: time.Second}, `level=DEBUG msg="an attempt failed" sink=a source=s event=e attempt=2 error=r next="in 1s"`},
 		{event.Attempted{Sink: "a", Source: "s", ID: "e", Number: 9, Outcome: event.Dead, Reason: "r"}, `level=WARN msg="gave up on an event: it is a dead letter now" sink=a source=s event=e attempts=9 error=r`},
-		{event.SinkChanged{Sink: "a", Health: event.Paused, Reason: "410"}, `level=WARN msg="the sink is paused: it waits for a person, and nothing that it is owed is lost" sink=a error=410`},
+		{event.SinkChanged{Sink: "a", Health: event.Paused, Reason: "410"}, `level=WARN msg="the sink is paused, and nothing that it is owed is lost; resume it with: tidings resume sink a" sink=a error=410`},
 		{event.SetAside{Source: "s", What: "item 3", Why: "not an object"}, `level=WARN msg="set aside what can't be read" source=s what="item 3" why="not an object"`},
 		{event.SetAside{Sink: "a", What: "record 3", Why: "crc"}, `level=WARN msg="set aside what can't be read" sink=a what="record 3" why=crc`},
 		{event.Hashed{Source: "s"}, `level=WARN msg="the API lists events without an id: they are told apart by a hash of their content" source=s`},

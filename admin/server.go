@@ -31,6 +31,8 @@ type Store interface {
 	RetryDead(ctx context.Context, sink string, seqs []uint64) (int, error)
 	// DropDead forgets dead letters of a sink and returns how many.
 	DropDead(ctx context.Context, sink string, seqs []uint64) (int, error)
+	// SetState changes how a sink does and wakes its worker.
+	SetState(ctx context.Context, sink string, state event.SinkState) error
 }
 
 // Server answers on the control socket.
@@ -75,7 +77,7 @@ func errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// Handler answers GET /v1/ping, /v1/status, /v1/check and /v1/dead, POST /v1/dead/retry and /v1/dead/drop. Whatever a
+// Handler answers GET /v1/ping, /v1/status, /v1/check, /v1/places and /v1/dead, POST /v1/dead/retry, /v1/dead/drop, /v1/pause and /v1/resume. Whatever a
 // browser sends is refused: the socket may be forwarded to a port of somebody's desktop, and no page there shall speak to it.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -99,6 +101,13 @@ func (s *Server) Handler() http.Handler {
 	handle("GET /v1/status", func(*http.Request) (any, error) { return s.Status() })
 	handle("GET /v1/check", func(*http.Request) (any, error) { return s.check() })
 	handle("GET /v1/dead", s.listDead)
+	handle("GET /v1/places", func(*http.Request) (any, error) { return s.places() })
+	for pattern, paused := range map[string]bool{"POST /v1/pause": true, "POST /v1/resume": false} {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			change, err := s.pause(w, r, paused)
+			s.answer(w, change, err)
+		})
+	}
 	change("POST /v1/dead/retry", "sent again", s.Store.RetryDead)
 	change("POST /v1/dead/drop", "dropped", s.Store.DropDead)
 	handle("/", func(r *http.Request) (any, error) {

@@ -138,6 +138,9 @@ func (s *Server) examine() (Status, []problem, error) {
 
 // source is the status of one source; false if it is no longer configured, as far as is known.
 func (s *Server) source(st event.SourceStats, now time.Time) (SourceStatus, bool) {
+	if st.Removed {
+		return SourceStatus{}, false
+	}
 	entry := SourceStatus{State: StateStopped, Gaps: st.GapCount}
 	if s.Position != nil {
 		entry.Position = instant(s.Position(st.Position))
@@ -217,7 +220,7 @@ func sinkProblems(name string, entry SinkStatus) []problem {
 	case event.Down.String():
 		found = append(found, problem{LevelCritical, fmt.Sprintf("sink %s is down (%s)", name, entry.Error)})
 	case event.Paused.String():
-		found = append(found, problem{LevelWarning, fmt.Sprintf("sink %s is paused (%s)", name, entry.Error)})
+		found = append(found, problem{LevelWarning, fmt.Sprintf("sink %s is paused (%s); resume it with: tidings resume sink %s", name, entry.Error, name)})
 	}
 	switch {
 	case entry.Dead == 1:

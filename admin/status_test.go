@@ -101,7 +101,7 @@ func TestWhatIsWrong(t *testing.T) {
 		},
 		"paused, dead": {
 			store: fakeStore{sinks: []event.SinkStats{{Name: "app", Dead: 2, State: event.SinkState{Health: event.Paused, Reason: "answered 410"}}}},
-			level: LevelWarning, message: "sink app is paused (answered 410); sink app has 2 dead letters",
+			level: LevelWarning, message: "sink app is paused (answered 410); resume it with: tidings resume sink app; sink app has 2 dead letters",
 		},
 		"removed": {store: fakeStore{sinks: []event.SinkStats{{Name: "app", Frozen: true, Dead: 2, State: event.SinkState{Health: event.Down}}}}, message: "all is well"},
 		"many": {

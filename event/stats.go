@@ -5,6 +5,8 @@ import "time"
 // SourceStats is what the store knows of a source, for status.
 type SourceStats struct {
 	Name     string
+	Identity string    // account and API in one text, as last configured
+	Removed  bool      // no longer configured; its position waits for the name to come back
 	Position []byte    // opaque; nil when never polled
 	Moved    time.Time // when the position was last stored
 	Gaps     []Gap     // the newest ten

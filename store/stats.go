@@ -12,7 +12,7 @@ import (
 	"tidings/event"
 )
 
-// Sources tells of each configured source.
+// Sources tells of each source that was ever configured.
 func (s *Store) Sources() ([]event.SourceStats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -22,10 +22,7 @@ func (s *Store) Sources() ([]event.SourceStats, error) {
 	var all []event.SourceStats
 	for _, name := range slices.Sorted(maps.Keys(s.st.sources)) {
 		src := s.st.sources[name]
-		if !src.configured {
-			continue
-		}
-		all = append(all, event.SourceStats{Name: name, Position: slices.Clone(src.position), Moved: src.moved,
+		all = append(all, event.SourceStats{Name: name, Identity: src.identity, Removed: !src.configured, Position: slices.Clone(src.position), Moved: src.moved,
 			Gaps: slices.Clone(src.gaps), GapCount: src.gapCount, Aside: src.aside})
 	}
 	return all, nil

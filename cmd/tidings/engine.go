@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -38,6 +40,9 @@ func newEngine(ctx context.Context, cfg *config.Config, log *slog.Logger, accept
 		for _, w := range watch {
 			w(n)
 		}
+	}
+	if err := asOwner(cfg.DataDir); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("create the data directory: %w; create it for the service's user or set data_dir", err)
@@ -205,6 +210,30 @@ func (e *engine) healthy(ctx context.Context) error {
 func (e *engine) close() error { return e.store.Close() }
 
 func storePath(dataDir string) string { return filepath.Join(dataDir, "store.db") }
+
+// asOwner refuses to write as root into a directory of another user's: the service, which runs as that user, could not open
+// what root leaves there.
+func asOwner(dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for {
+		var at unix.Stat_t
+		err := unix.Stat(dir, &at)
+		if errors.Is(err, unix.ENOENT) && dir != filepath.Dir(dir) {
+			dir = filepath.Dir(dir)
+			continue
+		}
+		if err != nil || at.Uid == 0 {
+			return nil // what is wrong with the directory shows when it is made or used
+		}
+		name := strconv.Itoa(int(at.Uid))
+		if u, err := user.LookupId(name); err == nil {
+			name = u.Username
+		}
+		return fmt.Errorf("%s belongs to the user %s, and this runs as root: run it with sudo -u %s, so that the service can open what it writes", dir, name, name)
+	}
+}
 
 // minFree is the free space that polling leaves on the disk: what is configured, or 5% of the disk where that is less.
 func minFree(dir string, configured int64) (int64, error) {

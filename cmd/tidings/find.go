@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -13,6 +14,8 @@ import (
 	"tidings/config"
 	"tidings/store"
 )
+
+var errNoStore = errors.New(`nothing has been polled with this configuration yet; start the daemon with "tidings run"`)
 
 const defaultConfig = "/etc/tidings/config.yaml"
 
@@ -63,12 +66,15 @@ func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) erro
 	if unreachable == nil {
 		return use(ctx, client)
 	}
-	st, err := store.Open(storePath(dataDir), store.Options{})
+	st, err := store.Open(storePath(dataDir), store.Options{Keep: math.MaxInt64}) // a look at the store collects nothing
 	if _, ok := errors.AsType[*store.InUseError](err); ok {
 		return exit(exitUnavailable, "a daemon uses %s and does not answer: %w", storePath(dataDir), unreachable)
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return exit(exitFailed, "there is no store in %s: nothing has been polled with this configuration yet; start the daemon with \"tidings run\"", filepath.Clean(dataDir))
+		return exit(exitFailed, "there is no store in %s: %w", filepath.Clean(dataDir), errNoStore)
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return exit(exitFailed, "%w; ask as the user that the daemon runs as, with sudo -u", err)
 	}
 	if err != nil {
 		return err

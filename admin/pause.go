@@ -1,0 +1,61 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"time"
+
+	"tidings/event"
+)
+
+// PauseRequest names the sink that a person pauses or resumes.
+type PauseRequest struct {
+	Sink   string `json:"sink"`
+	DryRun bool   `json:"dry_run,omitempty"` // say what it would do, change nothing
+}
+
+// PauseChange says how the sink was, and whether that changes.
+type PauseChange struct {
+	Sink    string `json:"sink"`
+	Was     string `json:"was"`     // its state before, a word of status
+	Changed bool   `json:"changed"` // false: it is so already
+	Owed    uint64 `json:"owed"`
+}
+
+// pause makes a sink paused, by a person's word, or up. One that is down is not to be resumed: it recovers by itself.
+func (s *Server) pause(w http.ResponseWriter, r *http.Request, paused bool) (PauseChange, error) {
+	var req PauseRequest
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&req); err != nil {
+		return PauseChange{}, errorf(Invalid, "the request does not name a sink: %s", oneLine(err))
+	}
+	sinks, err := s.Store.Sinks()
+	if err != nil {
+		return PauseChange{}, err
+	}
+	at := slices.IndexFunc(sinks, func(k event.SinkStats) bool { return k.Name == req.Sink && !k.Frozen })
+	if at < 0 {
+		return PauseChange{}, errorf(NotFound, "no sink is called %q", req.Sink)
+	}
+	sink := sinks[at]
+	change := PauseChange{Sink: sink.Name, Was: sink.State.Health.String(), Owed: sink.Owed}
+	state := event.SinkState{Health: event.Up, Since: time.Now()}
+	if paused {
+		state.Health, state.Reason = event.Paused, "by a person"
+	}
+	change.Changed = paused != (sink.State.Health == event.Paused)
+	if !change.Changed || req.DryRun {
+		return change, nil
+	}
+	if err := s.Store.SetState(r.Context(), sink.Name, state); err != nil {
+		return PauseChange{}, errorf(Failed, "sink %s stays as it was: %s", sink.Name, oneLine(err))
+	}
+	done := "resumed"
+	if paused {
+		done = "paused"
+	}
+	s.log().Info("a sink was "+done+" on a person's word", "sink", sink.Name, "owed", sink.Owed)
+	return change, nil
+}
