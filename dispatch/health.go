@@ -10,6 +10,13 @@ import (
 // finish takes in what an attempt brought: it frees the slot, tells what was settled, and judges from it how the sink does.
 // What did not count is given back last, when the sink that could not take it may be down already.
 func (l *loop) finish(a attempted) {
+	var again []event.Delivery
+	for _, d := range a.batch {
+		if l.flying[d.Seq] {
+			again = append(again, event.Delivery{Seq: d.Seq})
+		}
+	}
+	defer l.release(again)
 	l.occupy(a, -1)
 	if len(a.settled) > 0 && l.trouble(a.err) {
 		l.released = true // all that was in flight, by the queue itself

@@ -19,7 +19,7 @@ type Queue interface {
 	// Settle makes the verdicts durable, together with what others settle at that moment. On an error nothing of it may be
 	// assumed; all that the sink had in flight has been released.
 	Settle(ctx context.Context, settled []event.Settlement) error
-	// Release takes deliveries back unsettled, due at once.
+	// Release takes deliveries back unsettled, due at once. What is not in flight is left as it is.
 	Release(sink string, seqs ...uint64)
 	// State and SetState keep the sink's health over a restart.
 	State(sink string) (event.SinkState, error)

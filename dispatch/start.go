@@ -166,10 +166,19 @@ func (l *loop) next(fresh, retries int) (Due, error) {
 	if err == nil {
 		l.failing = due.Failing
 	}
-	// A queue that was read anew knows of nothing in flight and hands it out again. By that it is in flight there too, and the
-	// attempt that runs settles it.
-	due.Deliveries = slices.DeleteFunc(due.Deliveries, func(d event.Delivery) bool { return l.flying[d.Seq] })
+	due.Deliveries = slices.DeleteFunc(due.Deliveries, l.isFlying)
 	return due, err
+}
+
+// isFlying reports whether a delivery that was handed out is being attempted already. That happens when the queue was read anew
+// and knows of nothing in flight: the attempt that runs settles it. And it happens when a retry comes due between its
+// settlement and the moment that finish hears of it. It is noted, and given back when the attempt has ended.
+func (l *loop) isFlying(d event.Delivery) bool {
+	_, flying := l.flying[d.Seq]
+	if flying {
+		l.flying[d.Seq] = true
+	}
+	return flying
 }
 
 func (l *loop) release(back []event.Delivery) {
@@ -214,7 +223,7 @@ func (l *loop) occupy(a attempted, by int) {
 	l.busy += by
 	for _, d := range a.batch {
 		if by > 0 {
-			l.flying[d.Seq] = true
+			l.flying[d.Seq] = false
 		} else {
 			delete(l.flying, d.Seq)
 		}

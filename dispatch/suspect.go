@@ -56,6 +56,6 @@ func (l *loop) candidate() (event.Delivery, bool, error) {
 			continue
 		}
 		l.release(passed)
-		return d, found && !l.flying[d.Seq], err
+		return d, found && !l.isFlying(d), err
 	}
 }

@@ -81,7 +81,7 @@ type loop struct {
 	lasting  context.Context // for the queue: does not end
 	finished chan attempted
 
-	flying      map[uint64]bool // what is being attempted
+	flying      map[uint64]bool // what is being attempted; true: the queue handed it out once more meanwhile
 	suspects    suspects
 	busy        int  // slots in use
 	retrying    int  // of these, with retries

@@ -277,3 +277,28 @@ func TestTheWatchdogSeesAStuckQueueAlone(t *testing.T) {
 		}
 	})
 }
+
+// A retry that comes due before the loop has heard of its settlement is handed out while the attempt still counts as running.
+func TestARetryDueBeforeItsSettlementIsHeardOfIsNotForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := newQueue(t)
+		q.lag = time.Second
+		w, _ := newWorker(q, func(_ context.Context, d event.Delivery) Result {
+			if d.Attempts < 3 {
+				return Result{Verdict: Retry, Reason: "not yet"}
+			}
+			return Result{Verdict: Done}
+		})
+		w.Policy = Policy{Initial: 10 * time.Millisecond, Max: 10 * time.Millisecond, Multiplier: 1, GiveUpAfter: time.Hour}
+		stop := running(t, w)
+		for range 20 {
+			q.add(1) // wakes the loop while others are being settled
+			time.Sleep(300 * time.Millisecond)
+		}
+		time.Sleep(time.Minute)
+		stop()
+		if len(q.done) != 20 {
+			t.Errorf("%d of 20 delivered, the rest is in flight for ever", len(q.done))
+		}
+	})
+}
