@@ -48,6 +48,9 @@ func (l *loop) settled(d event.Delivery, s event.Settlement) {
 	if s.Outcome == event.Dead {
 		delete(l.suspects, d.Seq)
 	}
+	if s.Outcome != event.Retry {
+		l.settledAt = time.Now()
+	}
 	if s.Outcome == event.Retry && d.Attempts == 0 {
 		l.failing++
 	}

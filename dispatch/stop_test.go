@@ -123,6 +123,25 @@ func TestDrain(t *testing.T) {
 		{"down: probes until the horizon", func(q *queue, w *Worker) { q.add(50); w.Sink = sinkFunc(fails) }, 7 * time.Second, 50},
 		{"paused", func(q *queue, _ *Worker) { q.add(5); q.state.Health = event.Paused }, 0, 5},
 		{"down with nothing owed", func(q *queue, _ *Worker) { q.state.Health = event.Down }, 0, 0},
+		{"retries that are always soon due", func(q *queue, w *Worker) {
+			q.add(1)
+			w.Sink, w.Policy.Max = sinkFunc(fails), 4*time.Second
+		}, 31 * time.Second, 1},
+		{"down: probes that are always soon due", func(q *queue, w *Worker) {
+			q.add(50)
+			w.Sink, w.Policy.Max = sinkFunc(fails), 4*time.Second
+		}, 31 * time.Second, 50},
+		{"slow, and some always fail", func(q *queue, w *Worker) {
+			q.add(100)
+			w.Concurrency, w.Policy.Max = 1, 4*time.Second
+			w.Sink = sinkFunc(func(ctx context.Context, d event.Delivery) Result {
+				if d.Seq == 3 {
+					return fails(ctx, d)
+				}
+				time.Sleep(time.Second)
+				return Result{Verdict: Done}
+			})
+		}, 133 * time.Second, 1},
 		{"held for long", func(q *queue, w *Worker) {
 			q.add(20)
 			w.Sink = sinkFunc(func(context.Context, event.Delivery) Result { return Result{Verdict: Retry, RetryAfter: time.Minute} })

@@ -35,7 +35,8 @@ const (
 	soonest     = 10 * time.Millisecond // the shortest, so that a queue that is wrong about its times can't make us spin
 	minTrouble  = 100 * time.Millisecond
 	maxTrouble  = 5 * time.Second
-	maxFailures = 10 // of the queue in a row, after which Drain ends
+	maxFailures = 10               // of the queue in a row, after which Drain ends
+	patience    = 30 * time.Second // without a delivery that was settled for good, after which Drain ends
 )
 
 // Worker delivers to one sink. Its fields are set before Run or Drain and not changed afterwards.
@@ -64,7 +65,8 @@ func (w *Worker) Run(ctx context.Context) error {
 }
 
 // Drain delivers like Run and returns nil when nothing is in flight and nothing comes due within horizon: no fresh event,
-// no retry, no probe of a sink that is down. It returns an error when ctx ends first or the queue keeps failing.
+// no retry, no probe of a sink that is down. It gives up waiting, and returns nil, when for patience no delivery was settled for
+// good: short waits between retries must not keep it for ever. It returns an error when ctx ends first or the queue keeps failing.
 func (w *Worker) Drain(ctx context.Context, horizon time.Duration) error {
 	drained, err := w.run(ctx, horizon)
 	if err == nil && !drained {
@@ -99,6 +101,8 @@ type loop struct {
 	nextProbe    time.Time // down: no scheduled probe before
 	held         time.Time // no attempt before: the sink asked for it
 
+	settledAt time.Time // a delivery was settled for good, or the run began
+
 	troubles int       // failures of the queue in a row
 	released bool      // the queue has released what is in flight, after a failure
 	quiet    time.Time // the queue is asked nothing before
@@ -112,7 +116,7 @@ func (w *Worker) run(ctx context.Context, horizon time.Duration) (drained bool, 
 	defer cut(nil)
 	defer w.progress.Rest()
 	l := &loop{Worker: w, most: w.MaxFailing, attempts: attempts, lasting: lasting, finished: make(chan attempted), reread: true,
-		flying: map[uint64]bool{}, suspects: suspects{}}
+		flying: map[uint64]bool{}, suspects: suspects{}, settledAt: time.Now()}
 	if l.most == 0 {
 		l.most = 10_000
 	}
@@ -132,7 +136,7 @@ func (w *Worker) run(ctx context.Context, horizon time.Duration) (drained bool, 
 				return false, nil
 			case horizon >= 0 && l.troubles >= maxFailures:
 				return false, l.err
-			case horizon >= 0 && l.troubles == 0 && (next.IsZero() || time.Until(next) > horizon):
+			case horizon >= 0 && l.troubles == 0 && (next.IsZero() || time.Until(next) > horizon || time.Since(l.settledAt) > patience):
 				return true, nil
 			}
 		}

@@ -105,20 +105,26 @@ func (x *Exec) run(ctx context.Context, d event.Delivery) dispatch.Result {
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = endGrace // after which Wait kills the program and closes the pipes
-	late := false
+	var ended time.Duration  // how long it had run when it was told to end; 0: it ended by itself
 	cmd.Cancel = func() error {
-		err := syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-		late = err == nil
+		signal := syscall.SIGTERM
+		if errors.Is(context.Cause(ctx), dispatch.ErrStopping) {
+			signal = syscall.SIGKILL // the shutdown has waited for it long enough
+		}
+		err := syscall.Kill(-cmd.Process.Pid, signal)
+		if err == nil {
+			ended = time.Since(began)
+		}
 		return err
 	}
 	if err := cmd.Start(); err != nil {
 		return x.unstarted(ctx, err)
 	}
 	_ = cmd.Wait() // the state says how it ended; what else can go wrong is input that was not read and output held open
-	if late {
+	if ended > 0 {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the rest of the group
 	}
-	return x.judge(cmd.ProcessState, late, time.Since(began), said.String())
+	return x.judge(cmd.ProcessState, ended, said.String())
 }
 
 func (x *Exec) unstarted(ctx context.Context, err error) dispatch.Result {
@@ -137,13 +143,13 @@ func (x *Exec) unstarted(ctx context.Context, err error) dispatch.Result {
 }
 
 // judge gives the end of a program its meaning. It is the one place that does.
-func (x *Exec) judge(state *os.ProcessState, late bool, took time.Duration, said string) dispatch.Result {
+func (x *Exec) judge(state *os.ProcessState, ended time.Duration, said string) dispatch.Result {
 	r := dispatch.Result{Verdict: dispatch.Retry, Answer: said}
 	program, code := x.o.Command[0], state.ExitCode()
 	status, _ := state.Sys().(syscall.WaitStatus)
 	switch {
-	case late:
-		r.Reason = fmt.Sprintf("%s was ended: it took longer than %v", program, took.Round(time.Millisecond))
+	case ended > 0:
+		r.Reason = fmt.Sprintf("%s was ended: it took longer than %v", program, ended.Round(100*time.Millisecond))
 	case status.Signaled():
 		r.Reason = fmt.Sprintf("%s was ended by signal %d (%v)", program, int(status.Signal()), status.Signal())
 	case code == 0:

@@ -213,6 +213,22 @@ func TestExecEndsTheWholeGroupAtTheTimeout(t *testing.T) {
 	}
 }
 
+func TestExecGivesNoGraceAtAShutdown(t *testing.T) {
+	t.Parallel()
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	ctx, stop := context.WithCancelCause(t.Context())
+	time.AfterFunc(500*time.Millisecond, func() { stop(dispatch.ErrStopping) })
+	began := time.Now()
+	r := want(t, shell(t, "trap '' TERM; echo $$ > "+pidFile+"; while :; do sleep 0.1; done").Deliver(ctx, owed(sample("1", "{}"))), dispatch.Retry)
+	if took := time.Since(began); took >= endGrace {
+		t.Errorf("took %v", took)
+	}
+	if !strings.HasSuffix(r.Reason, "it took longer than 500ms") {
+		t.Errorf("%q", r.Reason)
+	}
+	gone(t, read(t, pidFile))
+}
+
 func TestExecDoesNotHangOnAGrandchild(t *testing.T) {
 	t.Parallel()
 	pidFile := filepath.Join(t.TempDir(), "pid")

@@ -231,6 +231,8 @@ func (f *File) failed(what string, err error) dispatch.Result {
 		hint = "; make room on that disk"
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		hint = "; the user that tidings runs as must be able to write there"
+	case strings.Contains(err.Error(), "escapes from parent"): // os.Root has no name for it
+		hint = "; a symbolic link there leads out of the directory that the path begins with: name the place itself in the path"
 	case errors.Is(err, syscall.EROFS):
 		hint = "; under systemd, ReadWritePaths= makes a directory writable"
 	}

@@ -138,6 +138,9 @@ func TestFileIsConfined(t *testing.T) {
 	for _, path := range []string{"%Y/a.jsonl", "%m.jsonl", "x%Y/../../a.jsonl"} {
 		r := newFile(t, FileOptions{Path: filepath.Join(dir) + "/" + path}).Deliver(t.Context(), owed(on(1, "1")))
 		want(t, r, dispatch.Retry)
+		if reason := r[0].Reason; !strings.HasSuffix(reason, "name the place itself in the path") {
+			t.Errorf("%q says not what to do", reason)
+		}
 	}
 	if left, _ := os.ReadDir(outside); len(left) != 0 {
 		t.Errorf("%v was written outside", left)

@@ -63,7 +63,7 @@ func newTrial(t *testing.T, seed uint64) *trial {
 	s := &site{
 		t: t, dir: t.TempDir(),
 		api:      simulator.NewFlatpeak(simulator.Options{Seed: seed, AccountID: simulatedAccount, APIKey: simulatedKey, PageSize: 10 + random.IntN(91)}),
-		receiver: simulator.NewReceiver(simulator.ReceiverOptions{Seed: seed}),
+		receiver: simulator.NewReceiver(simulator.ReceiverOptions{Seed: seed, Refuse: 0.05}),
 	}
 	api, app := httptest.NewServer(s.api), httptest.NewServer(s.receiver)
 	t.Cleanup(api.Close)
@@ -73,7 +73,8 @@ func newTrial(t *testing.T, seed uint64) *trial {
 archive:
   file: {path: DIR/events.jsonl}
 app:
-  http: {url: APP}`)
+  http: {url: APP}
+  retry: {initial: 5ms, max: 50ms}`)
 	return &trial{
 		site: s, random: random, memory: []int{1, 20_000, 8 << 20}[random.IntN(3)], expires: random.IntN(3) == 0, ends: random.IntN(2) == 0,
 		taken: map[string]int{},

@@ -27,7 +27,8 @@ func newOnceCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "once",
 		Short: "Poll every source once and deliver what is owed, then end",
-		Long: `Makes one pass over every source until it is caught up, then delivers until nothing is due within 5 seconds.
+		Long: `Makes one pass over every source until it is caught up, then delivers until nothing is due within 5 seconds, or until nothing
+was delivered for 30 seconds.
 
 Exit codes: 0 all done; 75 a source failed or deliveries remain for later; 1 a delivery was given up on.`,
 		Args: noArgs,
