@@ -14,7 +14,9 @@ func (s suspects) accuse(seq uint64) {
 	if len(s) >= maxSuspects {
 		clear(s)
 	}
-	s[seq] = s[seq]
+	if _, known := s[seq]; !known {
+		s[seq] = false
+	}
 }
 
 // contradict takes in that the sink worked for seq.
