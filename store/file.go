@@ -21,14 +21,21 @@ const (
 	bucketSrc   = "src"   // source name -> position, identity, gaps
 	bucketLog   = "log"   // seq -> event and who wants it; grows at its right edge
 	bucketIDs   = "ids"   // chunk number -> at most chunkSize fingerprints and when they were taken in
+	bucketRuns  = "runs"  // number of a sealed run -> what it holds, and which chunks of ids it came from
+	bucketRun   = "run"   // number of a run -> a bucket: first fingerprint -> a sorted chunk of at most chunkSize
 	bucketSink  = "sink"  // sink name -> what it is owed and how it does
 	bucketAside = "aside" // number -> bytes that can't be an event, or a record that can't be read
 	prefixX     = "x/"    // + sink name: seq -> a delivery that failed, and is owed
 	prefixDead  = "dead/" // + sink name: seq -> a delivery that was given up on, with its event
 )
 
-// schema is the version of the layout. A store of a newer one is refused.
-const schema = 1
+// schema is the version of the layout. A store of a newer one is refused, one of an older one is migrated at opening.
+const schema = 2
+
+// buckets are those that every store has, in the layout of today.
+func buckets() []string {
+	return []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside, bucketRuns, bucketRun}
+}
 
 const lockWait = 2 * time.Second
 
@@ -61,7 +68,16 @@ func openFile(path string) (db *bolt.DB, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("can't open the store %s: %w", path, err)
 	}
-	if err := db.View(checkSchema); err != nil {
+	old := false
+	err = db.View(func(tx *bolt.Tx) error {
+		v, err := checkSchema(tx)
+		old = v < schema
+		return err
+	})
+	if err == nil && old {
+		err = db.Update(migrate)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("can't open the store %s: %w", path, err), db.Close())
 	}
 	return db, nil
@@ -71,20 +87,41 @@ func damaged(path string, why error) error {
 	return fmt.Errorf("the store %s is damaged (%w); keep the file and restore a backup", path, why)
 }
 
-func checkSchema(tx *bolt.Tx) error {
-	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} {
+// checkSchema returns the version of the layout, at most today's.
+func checkSchema(tx *bolt.Tx) (uint64, error) {
+	stranger := errors.New("it is a database of another program")
+	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} { // of every version
 		if tx.Bucket([]byte(name)) == nil {
-			return errors.New("it is a database of another program")
+			return 0, stranger
 		}
 	}
 	stored := tx.Bucket([]byte(bucketMeta)).Get([]byte("schema"))
 	if len(stored) != 8 {
-		return errors.New("it is a database of another program")
+		return 0, stranger
 	}
-	if v := binary.BigEndian.Uint64(stored); v > schema {
-		return fmt.Errorf("it was written by a newer version (layout %d, this program reads up to %d); use that version", v, schema)
+	v := binary.BigEndian.Uint64(stored)
+	if v > schema {
+		return v, fmt.Errorf("it was written by a newer version (layout %d, this program reads up to %d); use that version", v, schema)
 	}
-	return nil
+	if v == schema {
+		for _, name := range buckets() {
+			if tx.Bucket([]byte(name)) == nil {
+				return v, fmt.Errorf("its bucket %s is missing; keep the file and restore a backup", name)
+			}
+		}
+	}
+	return v, nil
+}
+
+// migrate makes today's layout of an older one in one transaction. From 1 to 2 only buckets are added: ids of version 1 are ids
+// that wait for being sealed.
+func migrate(tx *bolt.Tx) error {
+	for _, name := range buckets() {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket([]byte(bucketMeta)).Put([]byte("schema"), seqKey(schema))
 }
 
 // create makes an empty store under a temporary name and puts it in place whole: a power cut while bbolt writes its first
@@ -124,7 +161,7 @@ func create(path string) error {
 }
 
 func layout(tx *bolt.Tx) error {
-	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} {
+	for _, name := range buckets() {
 		if _, err := tx.CreateBucket([]byte(name)); err != nil {
 			return err
 		}
