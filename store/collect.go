@@ -10,7 +10,6 @@ import (
 
 const (
 	collectSlice = 1000 // events looked at, and so deleted at most, in one transaction
-	expireSlice  = 200  // chunks of ids in one transaction
 	tidySlices   = 20   // transactions in a row before requests and ticks get their turn
 )
 
@@ -40,14 +39,17 @@ func (s *Store) tidy() {
 		s.repairs = nil
 		_ = s.write(repairs) // its failure was told, and the next reading finds them again
 	}
+	s.side.write(s, false)
+	defer s.shrink(true)
+	s.tellClock()
 	s.room.measure(s)
 	if s.room.full != "" {
 		s.makeRoom()
 		return
 	}
 	for range tidySlices {
-		more := s.collect(false)
-		if !s.expire() && !more || len(s.requests) > 0 {
+		collecting, sealing, expiring := s.collect(false), s.seal(), s.expire()
+		if !collecting && !sealing && !expiring || len(s.requests) > 0 {
 			return
 		}
 	}
@@ -67,18 +69,15 @@ func (s *Store) makeRoom() {
 	}
 }
 
-// clockIsBehind reports whether the wall clock stands before the newest stored time, and so is wrong.
-func (s *Store) clockIsBehind() bool { return time.Now().Before(s.st.newest) }
-
 // collect deletes one slice and reports whether there may be more to delete at once.
 func (s *Store) collect(pressed bool) bool {
 	if s.db == nil {
 		return false
 	}
-	st, now := s.st, time.Now()
+	st, now := s.st, s.clock.now()
 	c := st.collector
 	floor := s.floor()
-	idle := c.pos >= floor || !pressed && (s.clockIsBehind() || now.Before(c.notBefore))
+	idle := c.pos >= floor || !pressed && (!s.clock.trusted(st.newest) || now.Before(c.notBefore))
 	var keys [][]byte
 	pinned := maps.Clone(c.pinned)
 	for seq := range pinned {
@@ -105,9 +104,11 @@ func (s *Store) collect(pressed bool) bool {
 				}
 				seq := binary.BigEndian.Uint64(key)
 				// One that can't be read has been set aside by whoever wanted it.
-				if h, err := readHead(key, value); err == nil && !pressed && now.Before(h.received.Add(s.opt.Keep)) {
-					c.notBefore = h.received.Add(s.opt.Keep)
-					return nil
+				if h, err := readHead(key, value); err == nil && !pressed {
+					if at := st.amended.event(seq, h.received).Add(s.opt.Keep); now.Before(at) {
+						c.notBefore = at
+						return nil
+					}
 				}
 				if looked++; looked > collectSlice {
 					more = true
@@ -160,50 +161,4 @@ func (st *state) held(seq uint64) bool {
 		}
 	}
 	return false
-}
-
-// expire forgets one slice of ids that are older than Remember and reports whether there may be more.
-func (s *Store) expire() bool {
-	m := s.st.memory
-	// A chunk's time is cut to the second.
-	old := func(at time.Time) bool { return time.Now().After(at.Add(s.opt.Remember + time.Second)) }
-	if s.db == nil || s.opt.Remember <= 0 || m.oldest.IsZero() || !old(m.oldest) || s.clockIsBehind() {
-		return false
-	}
-	var keys [][]byte
-	var prints []fingerprint
-	var oldest time.Time
-	more := false
-	err := s.view(func(tx *bolt.Tx) error {
-		cursor := tx.Bucket([]byte(bucketIDs)).Cursor()
-		for key, value := cursor.First(); key != nil; key, value = cursor.Next() {
-			at, chunk, err := readChunk(key, value)
-			if err != nil {
-				continue // it is set aside at the next opening
-			}
-			if more = old(at) && len(keys) == expireSlice; !old(at) || more {
-				oldest = at
-				return nil
-			}
-			keys = append(keys, append([]byte(nil), key...))
-			prints = append(prints, chunk...)
-		}
-		return nil
-	})
-	if err != nil {
-		return false
-	}
-	err = s.write([]*request{{prepare: func(b *batch) error {
-		for _, key := range keys {
-			b.delete(bucketIDs, key)
-		}
-		b.after = append(b.after, func(st *state) {
-			for _, f := range prints {
-				delete(st.memory.table, f)
-			}
-			st.memory.oldest = oldest
-		})
-		return nil
-	}}})
-	return err == nil && more
 }

@@ -109,6 +109,9 @@ func (s *Store) serve(r *request) {
 		}
 		r.done <- r.err
 	}
+	if s.room.full == "" {
+		s.seal() // a slice, so that a stream of requests can't outrun it
+	}
 }
 
 // write makes one transaction of the group, or none when there is nothing to write. Each request's own refusal is in its err;
@@ -165,7 +168,7 @@ func (s *Store) startOver(cause error) error {
 	if fatal {
 		s.fail(err)
 	}
-	s.opt.Notify(event.StoreTrouble{At: time.Now(), Err: err})
+	s.opt.Notify(event.StoreTrouble{At: s.clock.now(), Err: err})
 	s.mu.Lock()
 	for name := range s.desks {
 		s.signal(name)
@@ -179,6 +182,7 @@ func (s *Store) startOver(cause error) error {
 
 // reopen closes the file, then opens and loads it. No reader is in it meanwhile.
 func (s *Store) reopen() ([]*request, error) {
+	defer s.stopCopy(errors.New("the store reopens its file after a failed write: try again"))()
 	s.file.Lock()
 	defer s.file.Unlock()
 	closeErr := s.db.Close()
@@ -195,6 +199,7 @@ func (s *Store) reopen() ([]*request, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s.db = db
+	st.schedule(s.clock.now())
 	s.mu.Lock()
 	s.st = st
 	s.mu.Unlock()
@@ -206,6 +211,7 @@ func (s *Store) fail(err error) {
 	s.mu.Lock()
 	s.dead = err
 	s.mu.Unlock()
+	s.stopCopy(err)
 	s.file.Lock()
 	if s.db != nil {
 		_ = s.db.Close()
