@@ -28,9 +28,10 @@ type SinkStats struct {
 // StoreStats is what the store knows of itself.
 type StoreStats struct {
 	Path   string `json:"path"`
-	Size   int64  `json:"size"`           // bytes of the file
-	Used   int64  `json:"used"`           // of these, in use
-	Events uint64 `json:"events"`         // in the log
-	IDs    uint64 `json:"ids"`            // remembered
-	Full   string `json:"full,omitempty"` // why polling pauses; empty when it does not
+	Size   int64  `json:"size"`            // bytes of the file
+	Used   int64  `json:"used"`            // of these, in use
+	Events uint64 `json:"events"`          // in the log
+	IDs    uint64 `json:"ids"`             // remembered
+	Full   string `json:"full,omitempty"`  // why polling pauses; empty when it does not
+	Clock  string `json:"clock,omitempty"` // why the clock isn't believed, so that nothing expires; empty when it is
 }

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"tidings/event"
 )
 
@@ -119,4 +121,18 @@ func (k *sink) inFlight(seq uint64) bool {
 func (k *sink) postpone(x *exception, due time.Time) {
 	x.due = due
 	heap.Fix(&k.due, x.heap)
+}
+
+// exception reads what is stored of a failing delivery. It is called before the batch's transaction begins.
+func (b *batch) exception(sink string, seq uint64) (x *exception, err error) {
+	err = b.s.view(func(tx *bolt.Tx) error {
+		key := seqKey(seq)
+		value := tx.Bucket([]byte(prefixX + sink)).Get(key)
+		if value == nil {
+			return errMissing
+		}
+		x, err = readException(key, value)
+		return err
+	})
+	return x, err
 }

@@ -128,7 +128,7 @@ func (s *Store) handOut(name string, choose func(*sink, *plan)) (event.Due, erro
 			s.mu.Unlock()
 			return event.Due{}, fmt.Errorf("reading what sink %s is owed: %w", name, err)
 		}
-		due := k.register(p, f, s.clock())
+		due := k.register(p, f, s.clock.age())
 		lost := p.want > 0 && k.unseen() > 0 && f.scan >= p.head && st.next == p.head
 		s.mu.Unlock()
 		if len(f.spoiled) == 0 && !lost {

@@ -16,7 +16,12 @@ const (
 	kindFailed byte = 'X'
 	kindDead   byte = 'D'
 	kindIDs    byte = 'I'
+	kindRun    byte = 'R'
 	kindAside  byte = 'A'
+	kindClock  byte = 'C'
+	kindTries  byte = 'T'
+	kindFails  byte = 'F'
+	kindAgain  byte = 'R'
 )
 
 const (

@@ -125,14 +125,15 @@ func (b *batch) retry(d *sinkDraft, v event.Settlement) {
 	d.settled[v.Seq] = struct{}{}
 	x.attempts++
 	x.wait = max(0, v.Wait)
-	x.due = time.Now().Add(x.wait)
+	x.due = b.now.Add(x.wait)
 	x.last = v.Attempt
-	if now := b.s.clock(); x.first.IsZero() {
+	if now := b.s.clock.age(); x.first.IsZero() {
 		x.first, x.idleAtFirst = now, k.idleAt(now)
 	}
 	key := seqKey(v.Seq)
 	b.put(prefixX+k.name, key, x.record(key, k.index))
 	x.last = event.Attempt{At: v.Attempt.At}
+	x.due = time.Now().Add(x.wait) // in memory by the monotonic clock
 	b.after = append(b.after, func(*state) {
 		delete(k.out, v.Seq)
 		k.add(x)
@@ -158,7 +159,7 @@ func (s *Store) SetState(ctx context.Context, sink string, state event.SinkState
 		if d == nil {
 			return fmt.Errorf("the store knows no sink %s", sink)
 		}
-		now := b.s.clock()
+		now := b.s.clock.age()
 		switch was := d.state.Health; {
 		case was == event.Up && state.Health != event.Up:
 			d.idleSince = now

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -23,6 +24,8 @@ type state struct {
 	nextChunk uint64 // the number of the next chunk of ids
 	nextAside uint64
 	newest    time.Time // the newest stored time: a wall clock before it is wrong
+	dated     bool      // some server has agreed with the clock once
+	amended   amended
 
 	collector collector
 }
@@ -141,6 +144,7 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 	st := &state{sources: map[string]source{}, sinks: map[string]*sink{}}
 	var repairs []*request
 	err := db.View(func(tx *bolt.Tx) error {
+		st.loadClock(tx)
 		log := tx.Bucket([]byte(bucketLog))
 		st.next = log.Sequence() + 1
 		st.events = uint64(log.Stats().KeyN)
@@ -148,7 +152,7 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 		st.nextAside = tx.Bucket([]byte(bucketAside)).Sequence() + 1
 		if key, value := log.Cursor().Last(); key != nil {
 			if h, err := readHead(key, value); err == nil {
-				st.newest = h.received
+				st.newest = st.amended.event(binary.BigEndian.Uint64(key), h.received)
 			}
 		}
 		err := tx.Bucket([]byte(bucketSrc)).ForEach(func(key, value []byte) error {
@@ -168,14 +172,19 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 				return damaged(s.path, fmt.Errorf("the record of sink %s: %w", key, err))
 			}
 			st.sinks[k.name] = k
+			st.seen(k.idleSince)
 			unreadable, err := s.loadDeliveries(tx, k)
 			repairs = append(repairs, unreadable...)
+			for _, x := range k.failing {
+				st.seen(x.first)
+				st.seen(x.due.Add(-x.wait))
+			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		unreadable, err := st.loadMemory(tx)
+		unreadable, err := st.loadMemory(tx, s.opt)
 		repairs = append(repairs, unreadable...)
 		return err
 	})
@@ -188,7 +197,6 @@ func (s *Store) loadDeliveries(tx *bolt.Tx, k *sink) (repairs []*request, err er
 		return nil, damaged(s.path, fmt.Errorf("the deliveries of sink %s are missing", k.name))
 	}
 	k.dead = dead.Stats().KeyN
-	now := time.Now()
 	err = failed.ForEach(func(key, value []byte) error {
 		x, err := readException(key, value)
 		if err != nil {
@@ -196,14 +204,28 @@ func (s *Store) loadDeliveries(tx *bolt.Tx, k *sink) (repairs []*request, err er
 			x = &exception{seq: binary.BigEndian.Uint64(key), heap: -1, inFlight: true}
 			repairs = append(repairs, spoiled(k.name, x.seq, bucketKey(prefixX+k.name, key), value, err))
 		}
-		if x.due.After(now.Add(x.wait)) {
-			x.due = now.Add(x.wait) // no retry waits longer than it was told to, whatever the wall clock did meanwhile
-		} else {
-			x.due = now.Add(x.due.Sub(now)) // from here on by the monotonic clock
-		}
 		x.last = event.Attempt{At: x.last.At}
 		k.add(x)
 		return nil
 	})
 	return repairs, err
+}
+
+// seen takes note of a time that is stored.
+func (st *state) seen(at time.Time) {
+	if at.After(st.newest) {
+		st.newest = at
+	}
+}
+
+// schedule has what was read wait by the monotonic clock; now is the time of records. No retry waits longer than it was told
+// to, whatever the wall clock did meanwhile.
+func (st *state) schedule(now time.Time) {
+	mono := time.Now()
+	for _, k := range st.sinks {
+		for _, x := range k.failing {
+			x.due = mono.Add(min(x.wait, x.due.Sub(now)))
+		}
+		heap.Init(&k.due)
+	}
 }

@@ -122,6 +122,7 @@ func (s *Store) Stats() (event.StoreStats, error) {
 	stats.Used = size - reusable
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stats.Events, stats.IDs, stats.Full = s.st.events, uint64(len(s.st.memory.table)), s.full
+	stats.Clock = s.clock.trouble()
+	stats.Events, stats.IDs, stats.Full = s.st.events, s.st.memory.count(), s.full
 	return stats, nil
 }
