@@ -62,6 +62,16 @@ func (b *batch) sequence(bucket string, n uint64) {
 
 // exec makes the transaction. Whatever it returns, the outcome is unknown: an error of the last sync may leave it durable.
 func (s *Store) exec(ops []op) error {
+	if mutants {
+		var done bool
+		if ops, done = s.execWrongly(ops); done {
+			return nil
+		}
+	}
+	return s.transact(ops)
+}
+
+func (s *Store) transact(ops []op) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return err

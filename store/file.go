@@ -51,6 +51,7 @@ func boltOptions() *bolt.Options {
 	if strconv.IntSize == 64 {
 		o.InitialMmapSize = 4 << 30
 	}
+	o.NoSync = mutants && mutant("no-sync")
 	return o
 }
 

@@ -56,7 +56,7 @@ func lookAtMany(in io.Reader, out io.Writer) error {
 func lookAt(l look) sight {
 	seen := sight{Found: map[string]string{}}
 	wrong := func(format string, args ...any) { seen.Wrong = append(seen.Wrong, fmt.Sprintf(format, args...)) }
-	s, err := Open(l.Path, Options{Create: true, Keep: time.Hour, tick: time.Hour, Notify: func(n event.Notice) {
+	s, err := Open(l.Path, Options{Create: true, Keep: time.Hour, tick: time.Hour, runSize: 80, sealSlice: 20, Notify: func(n event.Notice) {
 		if aside, ok := n.(event.SetAside); ok {
 			seen.Told = append(seen.Told, aside.What+": "+aside.Why)
 		}

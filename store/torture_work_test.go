@@ -42,7 +42,6 @@ type workOrder struct {
 	Rounds int // openings
 	Steps  int // of each source and sink in a round
 	Body   int // bytes of an event's body at most
-	Settle bool
 }
 
 var workSources, workSinks = []string{"api", "other"}, []string{"all", "some", "few"}
@@ -114,9 +113,9 @@ func (w *workman) try(l line, do func() error) error {
 	return err
 }
 
-// workOptions are those of a working store: it collects and tidies all the time.
+// workOptions are those of a working store: it collects, seals and tidies all the time.
 func workOptions() Options {
-	return Options{Create: true, Keep: 20 * time.Millisecond, tick: 3 * time.Millisecond}
+	return Options{Create: true, Keep: 20 * time.Millisecond, tick: 3 * time.Millisecond, runSize: 80, sealSlice: 20}
 }
 
 // work runs sources and sinks at a store, all at once, and opens it again and again.

@@ -129,6 +129,9 @@ func (s *Store) write(group []*request) error {
 	s.mu.Lock()
 	b.finish()
 	s.mu.Unlock()
+	if mutants {
+		s.writeWrongly(group, b)
+	}
 	if len(b.ops) > 0 {
 		if err := s.exec(b.ops); err != nil {
 			return s.startOver(err)
