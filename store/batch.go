@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -42,7 +43,8 @@ type op struct {
 }
 
 func (s *Store) newBatch() *batch {
-	return &batch{s: s, st: s.st, now: time.Now().Round(0), sinks: map[string]*sinkDraft{}, sources: map[string]*source{},
+	s.clock.mark(s.st)
+	return &batch{s: s, st: s.st, now: s.clock.now(), sinks: map[string]*sinkDraft{}, sources: map[string]*source{},
 		prints: map[fingerprint]struct{}{}, returned: map[uint64]bool{}, wake: map[string]bool{},
 		next: s.st.next, nextChunk: s.st.nextChunk, nextAside: s.st.nextAside}
 }
@@ -81,12 +83,9 @@ func (s *Store) transact(ops []op) error {
 		o := &ops[i]
 		bk := buckets[o.bucket]
 		if bk == nil {
-			if bk, err = tx.CreateBucketIfNotExists([]byte(o.bucket)); err != nil {
+			if bk, err = makeBucket(tx, o.bucket); err != nil {
 				_ = tx.Rollback()
 				return err
-			}
-			if o.bucket == bucketLog || o.bucket == bucketIDs {
-				bk.FillPercent = 1 // only ever appended to
 			}
 			buckets[o.bucket] = bk
 		}
@@ -96,6 +95,24 @@ func (s *Store) transact(ops []op) error {
 		}
 	}
 	return s.opt.commit(tx)
+}
+
+// makeBucket returns the bucket of that name. What is only ever appended to fills its pages.
+func makeBucket(tx *bolt.Tx, name string) (bk *bolt.Bucket, err error) {
+	if number, ok := strings.CutPrefix(name, prefixRun); ok {
+		if bk, err = tx.CreateBucketIfNotExists([]byte(bucketRun)); err == nil {
+			bk, err = bk.CreateBucketIfNotExists([]byte(number))
+		}
+	} else {
+		bk, err = tx.CreateBucketIfNotExists([]byte(name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if name == bucketLog || name == bucketIDs || strings.HasPrefix(name, prefixRun) {
+		bk.FillPercent = 1
+	}
+	return bk, nil
 }
 
 // sinkDraft is a sink as it will be after the batch. Only the writer changes what it copies.

@@ -19,6 +19,7 @@ type checker struct {
 	st       *state
 	tx       *bolt.Tx
 	remember time.Duration
+	now      time.Time
 	found    []error
 
 	received map[uint64]time.Time // of every readable event of the log, by seq
@@ -32,7 +33,7 @@ func (s *Store) Check() error {
 	return s.send(context.Background(), &request{between: func() error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		c := &checker{st: s.st, remember: s.opt.Remember}
+		c := &checker{st: s.st, remember: s.opt.Remember, now: s.clock.now()}
 		err := s.db.View(func(tx *bolt.Tx) error {
 			for err := range tx.Check() {
 				c.wrong("pages: %w", err)
@@ -100,7 +101,7 @@ func (c *checker) log() {
 			c.wrong("log: event %s of source %s entered twice", ev.ID, ev.Source)
 		}
 		last[f] = h.received
-		if (c.remember <= 0 || time.Since(h.received) < c.remember) && !c.st.memory.known(f) {
+		if (c.remember <= 0 || c.now.Sub(c.st.amended.event(seq, h.received)) < c.remember) && !c.known(f) {
 			c.wrong("log: event %s of source %s is not remembered", ev.ID, ev.Source)
 		}
 	})
@@ -109,32 +110,6 @@ func (c *checker) log() {
 	}
 	if stored := c.tx.Bucket([]byte(bucketLog)).Sequence(); stored+1 != c.st.next {
 		c.wrong("log: the last number given out is %d, memory says %d", stored, c.st.next-1)
-	}
-}
-
-// memory: the table is what the chunks say, and no id is in it twice.
-func (c *checker) memory() {
-	seen := map[fingerprint]bool{}
-	c.each(bucketIDs, func(key, value []byte) {
-		if n := binary.BigEndian.Uint64(key); n >= c.st.nextChunk {
-			c.wrong("ids: chunk %d is not before the next number %d", n, c.st.nextChunk)
-		}
-		_, prints, err := readChunk(key, value)
-		if err != nil {
-			c.wrong("ids: chunk %x: %w", key, err)
-		}
-		for _, f := range prints {
-			if seen[f] {
-				c.wrong("ids: %x is remembered twice", f)
-			}
-			if !c.st.memory.known(f) {
-				c.wrong("ids: %x is in the file and not in memory", f)
-			}
-			seen[f] = true
-		}
-	})
-	if len(seen) != len(c.st.memory.table) {
-		c.wrong("ids: the file has %d, memory %d", len(seen), len(c.st.memory.table))
 	}
 }
 

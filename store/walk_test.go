@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -29,7 +30,7 @@ type walk struct {
 	*bench
 	rnd      *rand.Rand
 	sinks    []string
-	seen     map[string]bool
+	seen     map[string]time.Time // when an id was taken in last
 	nextID   int
 	position string
 	model    map[string]map[uint64]*fate // by sink and seq
@@ -53,9 +54,14 @@ func TestRandomWalk(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("repeat with: go test ./store -run TestRandomWalk -walk.seed=%d -walk.steps=%d", seed, *walkSteps)
+	synctest.Test(t, func(t *testing.T) { walkOn(t, seed) })
+}
+
+func walkOn(t *testing.T, seed uint64) {
 	w := &walk{rnd: rand.New(rand.NewPCG(seed, 1)), sinks: []string{"all", "some", "few"},
-		seen: map[string]bool{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1}
-	o := Options{Keep: 0, commit: w.commitTx, tick: time.Hour}
+		seen: map[string]time.Time{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1}
+	o := smallRuns
+	o.Keep, o.Remember, o.commit = 0, 30*time.Hour, w.commitTx
 	w.bench = openAt(t, filepath.Join(t.TempDir(), "store.db"), o)
 	w.topology = topology(w.sinks...)
 	w.topology.Sources[0].Events = event.Filter{"a*", "b", "broken"}
@@ -80,7 +86,9 @@ func TestRandomWalk(t *testing.T) {
 
 // commitTx makes a transaction, or an accident of it.
 func (w *walk) commitTx(tx *bolt.Tx) error {
-	switch w.breaking {
+	accident := w.breaking
+	w.breaking = ""
+	switch accident {
 	case "lost":
 		_ = tx.Rollback()
 	case "kept":
@@ -127,13 +135,16 @@ func (w *walk) step() {
 		state := event.SinkState{Health: event.Health(w.rnd.IntN(3)), Reason: "who knows", Probes: w.rnd.IntN(5)}
 		w.breakable(func() error { return w.SetState(context.Background(), sink, state) }, func() {})
 	case n < 94:
-		w.tidyNow()
+		w.tidied()
 	case n < 96:
 		w.bench = w.again()
 		w.apply(w.topology)
 		w.landed()
-	case n < 98:
+	case n < 97:
 		w.copied()
+	case n < 99:
+		time.Sleep(time.Duration(w.rnd.IntN(12)) * time.Hour)
+		synctest.Wait()
 	default:
 		w.breakable(func() error { return w.SetPosition(context.Background(), "api", []byte("set")) }, func() { w.position = "set" })
 	}
@@ -143,14 +154,9 @@ func (w *walk) step() {
 func (w *walk) breakable(do func() error, became func()) {
 	w.t.Helper()
 	accident := []string{"", "", "", "", "lost", "kept"}[w.rnd.IntN(6)]
-	if err := w.send(context.Background(), &request{between: func() error { w.breaking, w.broke, w.room.strikes = accident, false, 0; return nil }}); err != nil {
-		w.t.Fatal(err)
-	}
+	w.arm(accident)
 	err := do()
-	broke := false
-	if err := w.send(context.Background(), &request{between: func() error { w.breaking, broke = "", w.broke; return nil }}); err != nil {
-		w.t.Fatal(err)
-	}
+	broke := w.disarm()
 	if broke != errors.Is(err, event.ErrUnknownOutcome) || !broke && err != nil {
 		w.t.Errorf("broke %v, got %v", broke, err)
 	}
@@ -158,6 +164,45 @@ func (w *walk) breakable(do func() error, became func()) {
 		became()
 	}
 	if broke {
+		w.landed()
+	}
+}
+
+// arm lets the next transaction come to an accident; none of sealing comes before it.
+func (w *walk) arm(accident string) {
+	w.t.Helper()
+	if err := w.send(context.Background(), &request{between: func() error {
+		w.breaking, w.broke, w.room.strikes, w.sealAfter = accident, false, 0, time.Now().Add(time.Hour)
+		return nil
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// disarm reports whether the accident has happened.
+func (w *walk) disarm() (broke bool) {
+	w.t.Helper()
+	if err := w.send(context.Background(), &request{between: func() error {
+		w.breaking, broke, w.sealAfter = "", w.broke, time.Time{}
+		return nil
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+	return broke
+}
+
+// tidied lets the writer tidy, now and then with an accident. Most of it is sealing.
+func (w *walk) tidied() {
+	w.t.Helper()
+	w.arm([]string{"", "", "lost", "kept"}[w.rnd.IntN(4)])
+	if err := w.send(context.Background(), &request{between: func() error {
+		w.sealAfter = time.Time{}
+		w.tidy()
+		return nil
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.disarm() {
 		w.landed()
 	}
 }
@@ -191,16 +236,18 @@ func (w *walk) page() {
 		w.t.Errorf("position %q %v, not %q", p.Data, err, w.position)
 	}
 	position := fmt.Sprint(w.rnd.IntN(1000))
+	known := w.remembered(w.bench)
 	w.breakable(func() error {
 		_, err := w.Commit(context.Background(), event.Commit{Source: "api", Generation: p.Generation, Events: evs, Position: []byte(position)})
 		return err
 	}, func() {
 		w.position = position
 		for _, ev := range evs {
-			if w.seen[ev.ID] {
+			if known[ev.ID] {
 				continue
 			}
-			w.seen[ev.ID] = true
+			known[ev.ID] = true
+			w.seen[ev.ID] = time.Now()
 			if ev.Broken != "" || !w.topology.Sources[0].Events.Match(ev.Type) {
 				continue
 			}
@@ -305,9 +352,31 @@ func (w *walk) compare(b *bench) {
 			w.t.Fatalf("sink %s: dead %v, the model has %v", sink, dead, want)
 		}
 	}
-	if n := b.stats().IDs; int(n) != len(w.seen) {
-		w.t.Fatalf("%d ids, the model has %d", n, len(w.seen))
+	if n, known := b.stats().IDs, w.remembered(b); int(n) != len(known) {
+		w.t.Fatalf("%d ids, of which %d are known", n, len(known))
 	}
+}
+
+// remembered returns which ids the store remembers. The model only knows for how long it must, and for how long it may.
+func (w *walk) remembered(b *bench) map[string]bool {
+	w.t.Helper()
+	const must, may = 30 * time.Hour, (30 + 24 + 3) * time.Hour // a run, and some hourly ticks
+	all := slices.Sorted(maps.Keys(w.seen))
+	answer, err := b.Known("api", all)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for i, id := range all {
+		age := time.Since(w.seen[id])
+		if answer[i] {
+			known[id] = true
+		}
+		if answer[i] && age > may || !answer[i] && age <= must {
+			w.t.Errorf("id %s was taken in %v ago: remembered %v", id, age, answer[i])
+		}
+	}
+	return known
 }
 
 // copied opens the file as it is between two transactions, as after a kill.
@@ -329,7 +398,9 @@ func (w *walk) copied() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	b := openAt(w.t, path, Options{})
+	o := w.opt
+	o.commit = nil
+	b := openAt(w.t, path, o)
 	w.compare(b)
 	b.end()
 }
