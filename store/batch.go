@@ -23,7 +23,8 @@ type batch struct {
 	prints  map[fingerprint]struct{}
 	specs   *event.Topology // by this batch; nil: unchanged
 
-	returned map[uint64]bool // events that dead letters put back into the log
+	tries    map[string]*triesDraft // by key
+	returned map[uint64]bool        // events that dead letters put back into the log
 
 	next      uint64
 	nextChunk uint64
@@ -45,7 +46,7 @@ type op struct {
 func (s *Store) newBatch() *batch {
 	s.clock.mark(s.st)
 	return &batch{s: s, st: s.st, now: s.clock.now(), sinks: map[string]*sinkDraft{}, sources: map[string]*source{},
-		prints: map[fingerprint]struct{}{}, returned: map[uint64]bool{}, wake: map[string]bool{},
+		prints: map[fingerprint]struct{}{}, returned: map[uint64]bool{}, tries: map[string]*triesDraft{}, wake: map[string]bool{},
 		next: s.st.next, nextChunk: s.st.nextChunk, nextAside: s.st.nextAside}
 }
 
@@ -181,16 +182,20 @@ func (b *batch) putSource(name string) {
 func (b *batch) setAside(n event.SetAside, data []byte) {
 	key := seqKey(b.nextAside)
 	b.nextAside++
+	n.At = b.now
+	b.put(bucketAside, key, asideRecord(key, n, data))
+	b.tell = append(b.tell, n)
+}
+
+func asideRecord(key []byte, n event.SetAside, data []byte) []byte {
 	e := newRecord(kindAside, 64+len(n.What)+len(n.Why)+len(data))
 	e.text(n.Source)
 	e.text(n.Sink)
-	e.time(b.now)
+	e.time(n.At)
 	e.text(n.What)
 	e.text(n.Why)
 	e.bytes(data)
-	b.put(bucketAside, key, e.seal(key))
-	n.At = b.now
-	b.tell = append(b.tell, n)
+	return e.seal(key)
 }
 
 // finish adds what the drafts amount to. s.mu is held.
@@ -199,6 +204,9 @@ func (b *batch) finish() {
 		if d.changed {
 			b.put(bucketSink, []byte(name), d.sink.record(d))
 		}
+	}
+	for _, t := range b.tries {
+		b.put(bucketTries, t.key, t.t.record(t.key))
 	}
 	if b.next != b.st.next {
 		b.sequence(bucketLog, b.next-1)

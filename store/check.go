@@ -23,6 +23,7 @@ type checker struct {
 	found    []error
 
 	received map[uint64]time.Time // of every readable event of the log, by seq
+	present  map[uint64]bool      // events of the log, readable or not
 	wants    map[uint16][]uint64  // sink index -> events of the log that it wanted
 	whole    map[uint64]bool      // events of the log whose every byte is right
 }
@@ -43,6 +44,7 @@ func (s *Store) Check() error {
 			c.memory()
 			c.sources()
 			c.sinks()
+			c.attempts()
 			return nil
 		})
 		return errors.Join(append(c.found, err)...)
@@ -74,9 +76,11 @@ func (c *checker) each(bucket string, fn func(key, value []byte)) int {
 // collector has been past is there only for an exception.
 func (c *checker) log() {
 	c.received, c.wants, c.whole = map[uint64]time.Time{}, map[uint16][]uint64{}, map[uint64]bool{}
+	c.present = map[uint64]bool{}
 	last := map[fingerprint]time.Time{}
 	n := c.each(bucketLog, func(key, value []byte) {
 		seq := binary.BigEndian.Uint64(key)
+		c.present[seq] = true
 		if seq >= c.st.next {
 			c.wrong("log: event %d is not before the next number %d", seq, c.st.next)
 		}

@@ -127,9 +127,23 @@ func (s *Store) collect(pressed bool) bool {
 		}
 	}
 	c.pinned = pinned
-	err := s.write([]*request{{prepare: func(b *batch) error {
+	var failsKeys, triesKeys [][]byte
+	err := s.view(func(tx *bolt.Tx) error {
+		failsKeys, triesKeys = triesOf(tx, keys, c.pos)
+		return nil
+	})
+	if err != nil {
+		return false
+	}
+	err = s.write([]*request{{prepare: func(b *batch) error {
 		for _, key := range keys {
 			b.delete(bucketLog, key)
+		}
+		for _, key := range failsKeys {
+			b.delete(bucketFails, key)
+		}
+		for _, key := range triesKeys {
+			b.delete(bucketTries, key)
 		}
 		b.after = append(b.after, func(st *state) {
 			st.collector = c

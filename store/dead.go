@@ -114,8 +114,9 @@ func (s *Store) RetryDead(ctx context.Context, sink string, seqs []uint64) (int,
 			return false, err
 		}
 		x := &exception{seq: seq, attempts: r.attempts, due: b.now, replay: true, last: r.last, heap: -1}
+		x.earlier = slices.DeleteFunc(b.failures(d.index, seq), func(f event.Tried) bool { return f.At.Equal(r.last.At) })
 		b.put(prefixX+sink, key, x.record(key, d.index))
-		x.last = event.Attempt{At: r.last.At}
+		x.forget()
 		x.due = time.Now()
 		k := d.sink
 		b.after = append(b.after, func(*state) { k.add(x) })

@@ -19,6 +19,7 @@ type exception struct {
 	wait        time.Duration // drawn when it was settled: due is never further away than this
 	replay      bool
 	last        event.Attempt // whole in the file, in memory only its time
+	earlier     fails         // in the file only: the failures before the last one
 
 	inFlight bool
 	heap     int // its place in the sink's heap; -1 when it isn't there
@@ -121,6 +122,19 @@ func (k *sink) inFlight(seq uint64) bool {
 func (k *sink) postpone(x *exception, due time.Time) {
 	x.due = due
 	heap.Fix(&k.due, x.heap)
+}
+
+// forget drops what only the file keeps.
+func (x *exception) forget() {
+	x.last, x.earlier = event.Attempt{At: x.last.At}, nil
+}
+
+// failures are all that are kept of it; of the last one all but the end of its answer is in last alone.
+func (x *exception) failures() fails {
+	if x.last.At.IsZero() {
+		return x.earlier
+	}
+	return x.earlier.with(event.Tried{Number: x.attempts, Replay: x.replay, Attempt: x.last}, maxFails)
 }
 
 // exception reads what is stored of a failing delivery. It is called before the batch's transaction begins.

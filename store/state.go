@@ -204,7 +204,7 @@ func (s *Store) loadDeliveries(tx *bolt.Tx, k *sink) (repairs []*request, err er
 			x = &exception{seq: binary.BigEndian.Uint64(key), heap: -1, inFlight: true}
 			repairs = append(repairs, spoiled(k.name, x.seq, bucketKey(prefixX+k.name, key), value, err))
 		}
-		x.last = event.Attempt{At: x.last.At}
+		x.forget()
 		k.add(x)
 		return nil
 	})
