@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -37,7 +38,7 @@ func (s *Store) Check() error {
 		c := &checker{st: s.st, remember: s.opt.Remember, now: s.clock.now()}
 		err := s.db.View(func(tx *bolt.Tx) error {
 			for err := range tx.Check() {
-				c.wrong("pages: %w", err)
+				c.wrong("pages: %w", pageFault(err))
 			}
 			c.tx = tx
 			c.log()
@@ -49,6 +50,12 @@ func (s *Store) Check() error {
 		})
 		return errors.Join(append(c.found, err)...)
 	}})
+}
+
+// pageFault is what bbolt's own check found, without the words of a program that failed.
+func pageFault(err error) error {
+	text := strings.TrimPrefix(err.Error(), "panic: ")
+	return errors.New(strings.TrimPrefix(text, "assertion failed: "))
 }
 
 func (c *checker) wrong(format string, args ...any) {

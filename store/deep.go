@@ -81,7 +81,7 @@ func CheckFile(_ context.Context, path string) (CheckReport, error) {
 	err = db.View(func(tx *bolt.Tx) error {
 		for err := range tx.Check() {
 			if len(r.Problems) < maxDamage {
-				r.Problems = append(r.Problems, err.Error())
+				r.Problems = append(r.Problems, pageFault(err).Error())
 			}
 		}
 		if _, err := checkSchema(tx); err != nil {
