@@ -21,7 +21,7 @@ const (
 	kindClock  byte = 'C'
 	kindTries  byte = 'T'
 	kindFails  byte = 'F'
-	kindAgain  byte = 'R'
+	kindAgain  byte = 'J'
 )
 
 const (

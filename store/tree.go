@@ -190,32 +190,44 @@ type element struct {
 	at         int64 // of the value in the file
 }
 
-// elements cuts the leaf that stands at base in the file into its entries; false when one leads out of it.
+// elements cuts the leaf that stands at base in the file into its entries. When it is not as it should be ok is false, and the
+// entries are those that may be good all the same: a record's own checksum tells.
 func elements(p []byte, base int64) (all []element, ok bool) {
 	n := int(order.Uint16(p[10:]))
-	if pageHead+n*elementLen > len(p) {
-		return nil, false
+	ok = true
+	if len(p) >= pageHead+elementLen {
+		// The content of the first begins where the last entry ends: that says how many there are, too.
+		if first := order.Uint32(p[pageHead+4:]); int(first) != n*elementLen {
+			ok = false
+			n = max(n, int(min(first, 1<<20)/elementLen))
+		}
 	}
-	all = make([]element, n)
-	for i := range all {
+	expected := uint64(pageHead + n*elementLen)
+	all = make([]element, 0, min(n, len(p)/elementLen))
+	for i := range n {
 		at := pageHead + i*elementLen
+		if at+elementLen > len(p) {
+			return all, false
+		}
 		from := uint64(at) + uint64(order.Uint32(p[at+4:]))
 		ksize, vsize := uint64(order.Uint32(p[at+8:])), uint64(order.Uint32(p[at+12:]))
 		key, okKey := part(p, from, ksize)
 		value, okValue := part(p, from+ksize, vsize)
 		flags := order.Uint32(p[at:])
-		if !okKey || !okValue || flags > 1 || int(order.Uint32(p[at+4:])) < (n-i)*elementLen {
-			return nil, false
+		ok = ok && okKey && okValue && flags <= 1 && from == expected // one after the other, without gaps
+		expected += ksize + vsize
+		if okKey && okValue {
+			all = append(all, element{isBucket: flags == 1, key: key, value: value, at: base + int64(from+ksize)})
 		}
-		all[i] = element{isBucket: flags == 1, key: key, value: value, at: base + int64(from+ksize)}
 	}
-	return all, true
+	return all, ok
 }
 
 func (t *tree) leaf(id uint64, p []byte, base int64, low, high []byte, depth int) {
 	all, ok := elements(p, base)
 	if !ok {
-		t.wrong(id, "an entry leads out of it")
+		t.wrong(id, "its entries can't be")
+		t.recover(all)
 		return
 	}
 	keys := make([][]byte, len(all))
@@ -226,6 +238,7 @@ func (t *tree) leaf(id uint64, p []byte, base int64, low, high []byte, depth int
 	}
 	if !inOrder(keys, low, high) {
 		t.wrong(id, "its keys are not in order")
+		t.recover(all)
 		return
 	}
 	if hasBuckets {
@@ -239,6 +252,15 @@ func (t *tree) leaf(id uint64, p []byte, base int64, low, high []byte, depth int
 		if e.isBucket {
 			t.enter(id, e, depth)
 		} else if t.record != nil {
+			t.record(t.inside, e)
+		}
+	}
+}
+
+// recover tells those records of a damaged leaf whose own checksum is right.
+func (t *tree) recover(all []element) {
+	for _, e := range all {
+		if t.record != nil && !e.isBucket && intact(e.key, e.value) {
 			t.record(t.inside, e)
 		}
 	}
