@@ -14,15 +14,16 @@ type SourceStats struct {
 
 // SinkStats is what the store knows of a sink, for status. Owed is kept as a count, not counted by scanning.
 type SinkStats struct {
-	Name     string
-	Frozen   bool // no longer configured; what it is owed waits for the name to come back
-	State    SinkState
-	Owed     uint64
-	Oldest   time.Time // when the oldest owed event was taken in; zero when nothing is owed
-	Retrying int       // failed at least once and due again
-	NextDue  time.Time // when the earliest retry is due; zero when none is
-	InFlight int
-	Dead     int
+	Name      string
+	Frozen    bool // no longer configured; what it is owed waits for the name to come back
+	State     SinkState
+	Owed      uint64
+	Oldest    time.Time // when the oldest owed event was taken in; zero when nothing is owed
+	Replaying uint64    // of Owed: what remains of replays, some of which may turn out to be owed or dead anyway
+	Retrying  int       // failed at least once and due again
+	NextDue   time.Time // when the earliest retry is due; zero when none is
+	InFlight  int
+	Dead      int
 }
 
 // StoreStats is what the store knows of itself.

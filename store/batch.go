@@ -24,7 +24,8 @@ type batch struct {
 	specs   *event.Topology // by this batch; nil: unchanged
 
 	tries    map[string]*triesDraft // by key
-	returned map[uint64]bool        // events that dead letters put back into the log
+	replays  map[uint64]*replayDraft
+	returned map[uint64]bool // events that dead letters put back into the log
 
 	next      uint64
 	nextChunk uint64
@@ -46,7 +47,7 @@ type op struct {
 func (s *Store) newBatch() *batch {
 	s.clock.mark(s.st)
 	return &batch{s: s, st: s.st, now: s.clock.now(), sinks: map[string]*sinkDraft{}, sources: map[string]*source{},
-		prints: map[fingerprint]struct{}{}, returned: map[uint64]bool{}, tries: map[string]*triesDraft{}, wake: map[string]bool{},
+		prints: map[fingerprint]struct{}{}, returned: map[uint64]bool{}, tries: map[string]*triesDraft{}, replays: map[uint64]*replayDraft{}, wake: map[string]bool{},
 		next: s.st.next, nextChunk: s.st.nextChunk, nextAside: s.st.nextAside}
 }
 
@@ -205,6 +206,9 @@ func (b *batch) finish() {
 			b.put(bucketSink, []byte(name), d.sink.record(d))
 		}
 	}
+	for _, r := range b.replays {
+		b.finishReplay(r)
+	}
 	for _, t := range b.tries {
 		b.put(bucketTries, t.key, t.t.record(t.key))
 	}
@@ -231,6 +235,7 @@ func (b *batch) apply() {
 		k := d.sink
 		k.frozen, k.state, k.idle, k.idleSince, k.fresh = d.frozen, d.state, d.idle, d.idleSince, d.fresh
 		k.scan = max(k.scan, d.floor)
+		k.version++
 	}
 	b.st.next, b.st.nextChunk, b.st.nextAside = b.next, b.nextChunk, b.nextAside
 	if b.specs != nil {

@@ -46,6 +46,7 @@ func (s *Store) Check() error {
 			c.sources()
 			c.sinks()
 			c.attempts()
+			c.replays()
 			return nil
 		})
 		return errors.Join(append(c.found, err)...)

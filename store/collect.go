@@ -42,6 +42,7 @@ func (s *Store) tidy() {
 	s.side.write(s, false)
 	defer s.shrink(true)
 	s.tellClock()
+	s.endReplays()
 	s.room.measure(s)
 	if s.room.full != "" {
 		s.makeRoom()
@@ -71,7 +72,7 @@ func (s *Store) makeRoom() {
 
 // collect deletes one slice and reports whether there may be more to delete at once.
 func (s *Store) collect(pressed bool) bool {
-	if s.db == nil {
+	if s.db == nil || s.held() {
 		return false
 	}
 	st, now := s.st, s.clock.now()
@@ -163,8 +164,18 @@ func (s *Store) floor() uint64 {
 		if low, ok := k.floor(); ok {
 			floor = min(floor, low)
 		}
+		for _, r := range k.replays {
+			floor = min(floor, r.pin)
+		}
 	}
 	return floor
+}
+
+// held reports whether somebody wants nothing collected now.
+func (s *Store) held() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.holds > 0
 }
 
 // held reports whether a sink's exception needs the event. Only the writer asks.
@@ -172,6 +183,11 @@ func (st *state) held(seq uint64) bool {
 	for _, k := range st.sinks {
 		if k.failing[seq] != nil {
 			return true
+		}
+		for _, r := range k.replays {
+			if seq >= r.pin && seq < r.what.To {
+				return true
+			}
 		}
 	}
 	return false

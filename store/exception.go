@@ -93,6 +93,9 @@ func (k *sink) release(seq uint64) {
 	if k.out[seq] {
 		k.out[seq] = false
 	}
+	if r := k.again(seq); r != nil {
+		r.out[seq] = false
+	}
 	if x := k.failing[seq]; x != nil && x.inFlight {
 		x.inFlight = false
 		x.due = time.Now()
@@ -105,6 +108,11 @@ func (k *sink) releaseAll() {
 	for seq := range k.out {
 		k.out[seq] = false
 	}
+	for _, r := range k.replays {
+		for seq := range r.out {
+			r.out[seq] = false
+		}
+	}
 	for seq, x := range k.failing {
 		if x.inFlight {
 			k.release(seq)
@@ -115,7 +123,8 @@ func (k *sink) releaseAll() {
 // inFlight reports whether seq was handed out and is neither settled nor released.
 func (k *sink) inFlight(seq uint64) bool {
 	x := k.failing[seq]
-	return k.out[seq] || x != nil && x.inFlight
+	r := k.again(seq)
+	return k.out[seq] || x != nil && x.inFlight || r != nil && r.out[seq]
 }
 
 // postpone changes when x, which is not in flight, is due.

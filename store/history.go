@@ -141,6 +141,10 @@ func (s *Store) asOf(found []event.History) []sinkView {
 			if _, open := k.out[h.Seq]; open || h.Seq >= k.scan && k.fresh > 0 {
 				v.owed[h.Seq] = true
 			}
+			for _, r := range k.replays {
+				_, open := r.out[h.Seq]
+				v.again[h.Seq] = v.again[h.Seq] || open || h.Seq >= r.scan && h.Seq < r.what.To && r.selects(h.Event)
+			}
 			if x := k.failing[h.Seq]; x != nil {
 				v.next[h.Seq] = x.due.Round(0)
 			}

@@ -103,8 +103,7 @@ func (b *batch) takeOff(d *sinkDraft, seq uint64) {
 	if _, failing := d.failing[seq]; failing {
 		b.delete(prefixX+d.name, seqKey(seq))
 	} else {
-		d.fresh--
-		d.changed = true
+		b.leave(d, seq)
 	}
 	k := d.sink
 	b.after = append(b.after, func(*state) {
@@ -115,7 +114,7 @@ func (b *batch) takeOff(d *sinkDraft, seq uint64) {
 
 // failing returns a copy of what is known of a delivery in flight, its failures included.
 func (b *batch) failing(d *sinkDraft, seq uint64) *exception {
-	x := &exception{seq: seq}
+	x := &exception{seq: seq, replay: b.again(d.sink, seq) != nil}
 	if old := d.sink.failing[seq]; old != nil {
 		*x = *old
 		if whole, err := b.exception(d.name, seq); err == nil {
@@ -130,6 +129,25 @@ func (b *batch) failing(d *sinkDraft, seq uint64) *exception {
 	return x
 }
 
+// leave ends that a delivery in flight is fresh, or a replay's.
+func (b *batch) leave(d *sinkDraft, seq uint64) {
+	if r := b.again(d.sink, seq); r != nil {
+		draft := b.replay(r)
+		draft.off++
+		draft.settled[seq] = struct{}{}
+		return
+	}
+	d.fresh--
+	d.changed = true
+}
+
+// again is the replay that has handed seq out, if one has.
+func (b *batch) again(k *sink, seq uint64) *replayJob {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	return k.again(seq)
+}
+
 // retry keeps a delivery owed, due after the wait that was drawn. It is written in its place, by seq.
 func (b *batch) retry(d *sinkDraft, v event.Settlement) {
 	k := d.sink
@@ -137,8 +155,7 @@ func (b *batch) retry(d *sinkDraft, v event.Settlement) {
 	x.earlier = x.failures()
 	x.earlier = x.earlier[max(0, len(x.earlier)-(maxFails-1)):]
 	if k.failing[v.Seq] == nil {
-		d.fresh--
-		d.changed = true
+		b.leave(d, v.Seq)
 	}
 	d.settled[v.Seq] = struct{}{}
 	x.attempts++

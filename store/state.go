@@ -19,15 +19,17 @@ type state struct {
 	sinks   map[string]*sink
 	memory  *memory
 
-	next      uint64 // the seq of the next event
-	events    uint64 // in the log
-	nextChunk uint64 // the number of the next chunk of ids
-	nextAside uint64
-	newest    time.Time // the newest stored time: a wall clock before it is wrong
-	dated     bool      // some server has agreed with the clock once
-	amended   amended
+	next       uint64 // the seq of the next event
+	events     uint64 // in the log
+	nextChunk  uint64 // the number of the next chunk of ids
+	nextAside  uint64
+	nextReplay uint64
+	newest     time.Time // the newest stored time: a wall clock before it is wrong
+	dated      bool      // some server has agreed with the clock once
+	amended    amended
 
 	collector collector
+	holds     int // who wants nothing collected for a while
 }
 
 // sink is what the store knows of one sink. All that is wanted at or behind scan is owed and was never attempted ("fresh");
@@ -52,13 +54,26 @@ type sink struct {
 	failing map[uint64]*exception
 	due     dueHeap // those of failing that are not in flight
 	counted int     // those of failing that failed in their present age
+
+	replays []*replayJob // oldest first
+	turn    bool         // of one delivery at a time, the next is a replay's
+	version uint64       // grows with each transaction that concerns the sink
 }
 
 func newSink(name string, index uint16, scan uint64) *sink {
 	return &sink{name: name, index: index, scan: scan, out: map[uint64]bool{}, failing: map[uint64]*exception{}}
 }
 
-func (k *sink) owed() uint64 { return k.fresh + uint64(len(k.failing)) }
+// owed counts what remains of replays as well: what they selected and have not come to may turn out to be owed or dead anyway.
+func (k *sink) owed() uint64 { return k.fresh + uint64(len(k.failing)) + k.toReplay() }
+
+func (k *sink) toReplay() uint64 {
+	n := uint64(0)
+	for _, r := range k.replays {
+		n += r.left
+	}
+	return n
+}
 
 // unseen is how many fresh ones stand at or behind scan.
 func (k *sink) unseen() uint64 { return k.fresh - uint64(len(k.out)) }
@@ -184,7 +199,12 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 		if err != nil {
 			return err
 		}
-		unreadable, err := st.loadMemory(tx, s.opt)
+		unreadable, err := st.loadReplays(tx)
+		if err != nil {
+			return err
+		}
+		repairs = append(repairs, unreadable...)
+		unreadable, err = st.loadMemory(tx, s.opt)
 		repairs = append(repairs, unreadable...)
 		return err
 	})
