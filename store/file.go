@@ -72,7 +72,7 @@ func openFileAs(real, path string) (db *bolt.DB, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := examine(f); err != nil {
+		if _, err := examine(f); err != nil && !mutant("blind-preflight") {
 			return nil, errors.Join(damaged(path, err), f.Close())
 		}
 		return f, nil
