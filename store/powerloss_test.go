@@ -21,11 +21,15 @@ func TestPowerLoss(t *testing.T) {
 	}
 	images, violations := atomic.Int64{}, atomic.Int64{}
 	began := time.Now()
-	seeds(t, func(t *testing.T, seed uint64) {
-		powerLoss(t, recordWork(t, workOrder{Seed: seed, Rounds: 3, Steps: 22, Body: 3000}), seed, &images, &violations)
-	})
+	for !t.Failed() && images.Load() < enoughImages {
+		seeds(t, func(t *testing.T, seed uint64) {
+			powerLoss(t, recordWork(t, workOrder{Seed: seed, Rounds: 3, Steps: 24, Body: 3000}), seed, &images, &violations)
+		})
+	}
 	t.Logf("%d images, %d violations, %.0f images/s", images.Load(), violations.Load(), float64(images.Load())/time.Since(began).Seconds())
 }
+
+const enoughImages = 2500
 
 // recording is what a process did to a directory, and said.
 type recording struct {

@@ -31,7 +31,7 @@ type sight struct {
 	Found   map[string]string // see expected
 	Refused string            // the sentence with which the store refused to open
 	Wrong   []string
-	Told    []string // what the store told to have set aside
+	Told    []string // what the store warned of, or set aside
 }
 
 const lookLimit = 30 * time.Second
@@ -57,8 +57,13 @@ func lookAt(l look) sight {
 	seen := sight{Found: map[string]string{}}
 	wrong := func(format string, args ...any) { seen.Wrong = append(seen.Wrong, fmt.Sprintf(format, args...)) }
 	s, err := Open(l.Path, Options{Create: true, Keep: time.Hour, tick: time.Hour, runSize: 80, sealSlice: 20, Notify: func(n event.Notice) {
-		if aside, ok := n.(event.SetAside); ok {
-			seen.Told = append(seen.Told, aside.What+": "+aside.Why)
+		switch n := n.(type) {
+		case event.SetAside:
+			seen.Told = append(seen.Told, n.What+": "+n.Why)
+		case event.StoreNote:
+			if n.Warn {
+				seen.Told = append(seen.Told, n.What)
+			}
 		}
 	}})
 	if err != nil {
@@ -122,7 +127,7 @@ func lookAt(l look) sight {
 		}
 		for _, d := range letters {
 			if strings.HasPrefix(d.Event.ID, "unreadable-") {
-				seen.Told = append(seen.Told, d.Event.ID)
+				seen.Told = append(seen.Told, d.Event.ID+": "+d.Reason)
 				continue
 			}
 			is(name+"/"+d.Event.Source+"/"+d.Event.ID, fmt.Sprint("dead ", d.Attempts))

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,7 +22,7 @@ var (
 )
 
 const (
-	childRole = "TIDINGS_STORE_CHILD" // what this process is: "", "work" or "look"
+	childRole = "TIDINGS_STORE_CHILD" // what this process is: "", "work", "look", "syncs"
 	childArgs = "TIDINGS_STORE_ARGS"
 )
 
@@ -33,6 +34,11 @@ func TestChild(t *testing.T) {
 		return
 	case "work":
 		err = work(os.Getenv(childArgs))
+	case "syncs":
+		var path string
+		if err = json.Unmarshal([]byte(os.Getenv(childArgs)), &path); err == nil {
+			err = settleCounted(path)
+		}
 	case "look":
 		err = lookAtMany(os.Stdin, os.Stdout)
 	}
@@ -55,8 +61,8 @@ func child(t testing.TB, role string, args any) (command, env []string) {
 		t.Fatal(err)
 	}
 	env = append(os.Environ(), childRole+"="+role, childArgs+"="+string(text), "GORACE=atexit_sleep_ms=0")
-	if role == "look" {
-		env = append(env, "TIDINGS_MUTANT=") // who judges does nothing wrong
+	if role == "look" && !strings.HasPrefix(os.Getenv("TIDINGS_MUTANT"), "blind-") {
+		env = append(env, "TIDINGS_MUTANT=") // who judges does nothing wrong, unless it is reading that is tried
 	}
 	return []string{self, "-test.run=^TestChild$", "-test.timeout=10m"}, env
 }
@@ -69,22 +75,14 @@ func seeds(t *testing.T, proof func(t *testing.T, seed uint64)) {
 			seed = rand.Uint64()
 		}
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
-			t.Logf("repeat with: go test ./store -run '^%s$' -torture.seed=%d", firstPart(t.Name()), seed)
+			name, _, _ := strings.Cut(t.Name(), "/")
+			t.Logf("the same work, if not at the same moments: go test ./store -run '^%s$' -torture.seed=%d", name, seed)
 			proof(t, seed)
 		})
 		if t.Failed() || *tortureSeed != 0 || time.Since(began) >= *tortureTime {
 			return
 		}
 	}
-}
-
-func firstPart(name string) string {
-	for i, c := range name {
-		if c == '/' {
-			return name[:i]
-		}
-	}
-	return name
 }
 
 // fastDir is a new directory, in memory where there is one: what is proved there needs no disk.

@@ -19,7 +19,7 @@ import (
 // line is what the working process says: that it is about to do something ("B"), and what came of it ("A").
 type line struct {
 	Who      string // one thing at a time
-	Op       string `json:",omitempty"` // open commit place settle redo drop state
+	Op       string `json:",omitempty"` // open commit place settle redo drop state compact
 	Name     string `json:",omitempty"` // of the source or sink
 	From     string `json:",omitempty"` // commit, place: the position before
 	To       string `json:",omitempty"` // commit, place: and after; state: the new one
@@ -118,7 +118,7 @@ func workOptions() Options {
 	return Options{Create: true, Keep: 20 * time.Millisecond, tick: 3 * time.Millisecond, runSize: 80, sealSlice: 20}
 }
 
-// work runs sources and sinks at a store, all at once, and opens it again and again.
+// work runs sources and sinks at a store, all at once, compacts it meanwhile, and opens it again and again.
 func work(args string) error {
 	var order workOrder
 	if err := json.Unmarshal([]byte(args), &order); err != nil {
@@ -146,6 +146,16 @@ func work(args string) error {
 						w.sink(name)
 					}
 				}
+			})
+		}
+		if round > 0 {
+			all.Go(func() {
+				rnd := rand.New(rand.NewPCG(order.Seed, uint64(round)))
+				time.Sleep(time.Duration(rnd.IntN(30)) * time.Millisecond)
+				_ = main.try(line{Op: "compact"}, func() error {
+					_, err := main.Compact(context.Background())
+					return err
+				})
 			})
 		}
 		all.Wait()
