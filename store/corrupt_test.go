@@ -23,7 +23,7 @@ func TestBitFlips(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; make proof runs it")
 	}
-	seeds(t, func(t *testing.T, seed uint64) {
+	seeds(t, 10, func(t *testing.T, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var all []damage
 		for range 300 {
@@ -38,7 +38,7 @@ func TestBitFlips(t *testing.T) {
 }
 
 func TestTruncations(t *testing.T) {
-	seeds(t, func(t *testing.T, seed uint64) {
+	seeds(t, 5, func(t *testing.T, seed uint64) {
 		var all []damage
 		cut := func(what string, size func(int) int) {
 			all = append(all, damage{"cut to " + what, func(whole []byte) []byte { return whole[:min(len(whole), size(len(whole)))] }})

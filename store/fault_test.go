@@ -58,7 +58,7 @@ func TestInjectedFaults(t *testing.T) {
 		t.Skip("takes half a minute; make proof runs it")
 	}
 	straced(t, "")
-	seeds(t, func(t *testing.T, seed uint64) {
+	seeds(t, 15, func(t *testing.T, seed uint64) {
 		todo := make(chan fault)
 		var all sync.WaitGroup
 		var mu sync.Mutex
@@ -78,7 +78,7 @@ func TestInjectedFaults(t *testing.T) {
 				}
 			})
 		}
-		list := faults(*tortureTime >= 5*time.Minute)
+		list := faults(*tortureTime >= 10*time.Minute)
 		for _, f := range list {
 			if t.Failed() {
 				break

@@ -16,7 +16,7 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; make proof runs it")
 	}
-	seeds(t, func(t *testing.T, seed uint64) {
+	seeds(t, 15, func(t *testing.T, seed uint64) {
 		const kills = 25
 		rnd := rand.New(rand.NewPCG(seed, 0))
 		order := workOrder{Path: workPath(t.TempDir()), Rounds: 1000, Steps: 60, Body: 3000}

@@ -47,7 +47,7 @@ func TestMutants(t *testing.T) {
 		t.Run(m.proof+"/"+m.mutant, func(t *testing.T) {
 			limit, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer stop()
-			cmd := exec.CommandContext(limit, self, "-test.run=^"+m.proof+"$", "-torture.time=90s", "-test.v")
+			cmd := exec.CommandContext(limit, self, "-test.run=^"+m.proof+"$", "-torture.time=6m", "-test.v")
 			cmd.Env = append(os.Environ(), "TIDINGS_MUTANT="+m.mutant)
 			began := time.Now()
 			out, err := cmd.CombinedOutput()

@@ -22,7 +22,7 @@ func TestPowerLoss(t *testing.T) {
 	images, violations := atomic.Int64{}, atomic.Int64{}
 	began := time.Now()
 	for !t.Failed() && images.Load() < enoughImages {
-		seeds(t, func(t *testing.T, seed uint64) {
+		seeds(t, 45, func(t *testing.T, seed uint64) {
 			powerLoss(t, recordWork(t, workOrder{Seed: seed, Rounds: 3, Steps: 24, Body: 3000}), seed, &images, &violations)
 		})
 	}

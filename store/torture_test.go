@@ -17,7 +17,7 @@ import (
 // before and a line after, and the test compares what the file has with what was said.
 
 var (
-	tortureTime = flag.Duration("torture.time", 0, "go on with further seeds for so long")
+	tortureTime = flag.Duration("torture.time", 0, "go on with further seeds for so long, all proofs together")
 	tortureSeed = flag.Uint64("torture.seed", 0, "repeat the run of this seed")
 )
 
@@ -67,8 +67,9 @@ func child(t testing.TB, role string, args any) (command, env []string) {
 	return []string{self, "-test.run=^TestChild$", "-test.timeout=10m"}, env
 }
 
-// seeds runs a proof with one seed, or with as many as the time allows, and says how to repeat it.
-func seeds(t *testing.T, proof func(t *testing.T, seed uint64)) {
+// seeds runs a proof with one seed, or with as many as its percentage of the time allows, and says how to repeat it.
+func seeds(t *testing.T, percent int, proof func(t *testing.T, seed uint64)) {
+	budget := *tortureTime * time.Duration(percent) / 100
 	for began := time.Now(); ; {
 		seed := *tortureSeed
 		if seed == 0 {
@@ -79,7 +80,7 @@ func seeds(t *testing.T, proof func(t *testing.T, seed uint64)) {
 			t.Logf("the same work, if not at the same moments: go test ./store -run '^%s$' -torture.seed=%d", name, seed)
 			proof(t, seed)
 		})
-		if t.Failed() || *tortureSeed != 0 || time.Since(began) >= *tortureTime {
+		if t.Failed() || *tortureSeed != 0 || time.Since(began) >= budget {
 			return
 		}
 	}
