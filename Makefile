@@ -3,6 +3,7 @@
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BENCHTIME ?= 1s
 FUZZTIME  ?= 10s
+TIME      ?= 10m
 TOOL      := go tool -modfile=tools/go.mod
 
 # -race needs cgo, and cgo a C compiler that works: ask for both at once.
@@ -24,6 +25,19 @@ test: ## vet, and every test that is quick
 .PHONY: crash
 crash: ## kill the daemon at random moments and see that nothing is lost
 	go test -run '^TestCrash' -count 1 -timeout 5m $(RACE) ./cmd/tidings
+
+PROOFS := ^Test(PowerLoss|Kill|InjectedFaults|BitFlips|Truncations|AFullDisk|NoRoomForAFirstStart|SyncsOfASettlement)$$
+
+.PHONY: proof
+proof: ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
+	go test -run '$(PROOFS)' -count 1 -timeout 5m -v ./store
+	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 5m -v ./store
+
+.PHONY: torture
+torture: ## the same, and the store's random walk, for TIME with other seeds each time
+	go test -run '$(PROOFS)' -count 1 -timeout 0 -v ./store -torture.time $(TIME)
+	go test -run '^TestRandomWalk$$' -count 5 -timeout 0 -v ./store -walk.steps 6000
+	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 0 -v ./store
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
