@@ -40,7 +40,6 @@ func (s *Store) tidy() {
 		_ = s.write(repairs) // its failure was told, and the next reading finds them again
 	}
 	s.side.write(s, false)
-	defer s.shrink(true)
 	s.tellClock()
 	s.endReplays()
 	s.room.measure(s)
@@ -50,7 +49,11 @@ func (s *Store) tidy() {
 	}
 	for range tidySlices {
 		collecting, sealing, expiring := s.collect(false), s.seal(), s.expire()
-		if !collecting && !sealing && !expiring || len(s.requests) > 0 {
+		if !collecting && !sealing && !expiring {
+			s.shrink(true)
+			return
+		}
+		if len(s.requests) > 0 {
 			return
 		}
 	}

@@ -124,16 +124,15 @@ func (s *Store) compacted(copied string) (*bolt.DB, error) {
 		return nil, err
 	}
 	o := boltOptions()
-	o.NoSync = true // it is synced whole before anything relies on it
+	o.NoSync = true       // it is synced whole before anything relies on it
+	o.InitialMmapSize = 0 // with a large one the file would grow in large steps
 	dst, err := bolt.Open(copied, 0o600, o)
 	if err != nil {
 		return nil, err
 	}
 	err = errors.Join(ownLike(copied, s.path), bolt.Compact(dst, s.db, compactTx))
 	if err == nil {
-		if !mutant("no-copy-sync") {
-			err = dst.Sync()
-		}
+		err = dst.Sync()
 	}
 	if err := errors.Join(err, dst.Close()); err != nil {
 		return nil, err

@@ -22,8 +22,8 @@ const (
 	loose               // it stands in some page: it may have been replaced or deleted since
 )
 
-// candidate is a record that may be saved. Its value stays in the file.
-type candidate struct {
+// remnant is a record that may be saved. Its value stays in the file.
+type remnant struct {
 	bucket, key string
 	at          int64
 	size        int
@@ -39,8 +39,8 @@ type salvage struct {
 	pre      preflight
 	seen     map[string]uint64 // buckets of the newest tree, and their sequences
 	broken   map[string]bool
-	rescued  []candidate
-	ruined   []candidate // of the log: not readable, and of no bucket that tells who wanted them
+	rescued  []remnant
+	ruined   []remnant // of the log: not readable, and of no bucket that tells who wanted them
 	prints   []fingerprint
 	printsAt time.Time
 	ranks    map[string]rank // of what was saved from elsewhere than the newest tree, by bucket and key
@@ -107,7 +107,7 @@ func readable(bucket string, e element) bool {
 	return err == nil
 }
 
-// gather copies what is whole and collects candidates for the rest.
+// gather copies what is whole and collects remnants for the rest.
 func (s *salvage) gather() error {
 	var failed error
 	for i, h := range s.pre.headers {
@@ -124,7 +124,7 @@ func (s *salvage) gather() error {
 				}
 			case bucket == bucketMeta:
 				if i == 0 {
-					s.rescued = append(s.rescued, candidate{bucket, string(e.key), e.at, len(e.value), current})
+					s.rescued = append(s.rescued, remnant{bucket, string(e.key), e.at, len(e.value), current})
 				}
 			default:
 				s.consider(bucket, e, rank(i))
@@ -160,9 +160,9 @@ func (s *salvage) consider(bucket string, e element, r rank) {
 			}
 		}
 	case readable(bucket, e):
-		s.rescued = append(s.rescued, candidate{bucket, string(e.key), e.at, len(e.value), r})
+		s.rescued = append(s.rescued, remnant{bucket, string(e.key), e.at, len(e.value), r})
 	case bucket == bucketLog && r == current:
-		s.ruined = append(s.ruined, candidate{bucket, string(e.key), e.at, len(e.value), r})
+		s.ruined = append(s.ruined, remnant{bucket, string(e.key), e.at, len(e.value), r})
 	}
 }
 
@@ -239,8 +239,8 @@ func home(e element) string {
 	return ""
 }
 
-// value reads a candidate's value.
-func (s *salvage) value(c candidate) ([]byte, error) {
+// value reads a remnant's value.
+func (s *salvage) value(c remnant) ([]byte, error) {
 	value := make([]byte, c.size)
 	_, err := s.f.ReadAt(value, c.at)
 	return value, err
@@ -259,21 +259,21 @@ func (s *salvage) settleNames(names map[uint16]string) {
 			}
 		}
 	}
-	s.rescued = slices.DeleteFunc(s.rescued, func(c candidate) bool {
+	s.rescued = slices.DeleteFunc(s.rescued, func(c remnant) bool {
 		return c.rank == loose && !listed(c.bucket) && s.whole(c.bucket)
 	})
 }
 
-// best keeps one candidate a key: of the lowest rank, and among equals the one that is newest by what it says.
+// best keeps one remnant a key: of the lowest rank, and among equals the one that is newest by what it says.
 func (s *salvage) best() {
-	slices.SortStableFunc(s.rescued, func(a, b candidate) int {
+	slices.SortStableFunc(s.rescued, func(a, b remnant) int {
 		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.key, b.key), cmp.Compare(a.rank, b.rank), -cmp.Compare(s.age(a), s.age(b)))
 	})
-	s.rescued = slices.CompactFunc(s.rescued, func(a, b candidate) bool { return a.bucket == b.bucket && a.key == b.key })
+	s.rescued = slices.CompactFunc(s.rescued, func(a, b remnant) bool { return a.bucket == b.bucket && a.key == b.key })
 }
 
 // age grows with every version of a record, as far as that can be told.
-func (s *salvage) age(c candidate) uint64 {
+func (s *salvage) age(c remnant) uint64 {
 	if c.rank != loose || c.bucket == bucketLog || c.bucket == bucketAside {
 		return 0 // there is one only, or all are the same
 	}
@@ -310,6 +310,7 @@ type rebuilt struct {
 func rebuild(path string) (*rebuilt, error) {
 	o := boltOptions()
 	o.NoSync = true // it is synced whole before it takes the old one's place
+	o.InitialMmapSize = 0
 	db, err := bolt.Open(path, 0o600, o)
 	if err != nil {
 		return nil, err
