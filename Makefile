@@ -47,6 +47,10 @@ fuzz: ## each fuzz target for FUZZTIME
 bench: build ## the figures of the README; BENCHTIME is the time of one benchmark
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 2m ./...
 
+.PHONY: bench-scale
+bench-scale: ## the figures of a store with ten million ids and a million events owed: a minute or three, 2 GB of disk
+	go test -run '^$$' -bench '^BenchmarkScale$$' -benchtime 2500x -scale.ids 10000000 -scale.owed 1000000 -timeout 15m -v ./store
+
 .PHONY: lint
 lint: ## formatting, modules, vet, modern Go, staticcheck, known vulnerabilities
 	@unformatted=$$(gofmt -l .) && test -z "$$unformatted" || { echo "not formatted, run gofmt -w on: $$unformatted"; exit 1; }

@@ -2,41 +2,43 @@ package store
 
 import "math/bits"
 
-// bloom is a blocked Bloom filter: all bits of a fingerprint are in one line of the processor's cache. With 16 bits a
-// fingerprint and six of them set it is wrong about once in 500 times, and only in saying that something may be there.
-type bloom struct{ words []uint64 }
+// bloom is a Bloom filter in blocks of 32 bytes, in which a fingerprint has one bit in each half of a word: a question costs
+// one miss of the processor's cache and no branch. With 16 bits a fingerprint it is wrong about once in 1000 times, and only in
+// saying that something may be there.
+type bloom struct{ blocks []bloomBlock }
 
-const (
-	bloomBits   = 16 // a fingerprint
-	bloomProbes = 6
-	blockWords  = 8 // 64 bytes
-)
+type bloomBlock [4]uint64
+
+const bloomBits = 16 // a fingerprint
 
 func newBloom(count int) bloom {
-	blocks := count*bloomBits/(64*blockWords) + 1
-	return bloom{make([]uint64, blocks*blockWords)}
+	return bloom{make([]bloomBlock, count*bloomBits/256+1)}
 }
 
-func (b bloom) block(f fingerprint) []uint64 {
-	hi, _ := bits.Mul64(f.head(), uint64(len(b.words)/blockWords))
-	return b.words[hi*blockWords : (hi+1)*blockWords]
+// bloomMask is the fingerprint's bits, in whichever filter.
+func bloomMask(f fingerprint) (mask bloomBlock) {
+	h := f.tail()
+	for i := range mask {
+		mask[i] = 1<<(h&31) | 1<<(32+(h>>5&31))
+		h >>= 10
+	}
+	return mask
+}
+
+func (b bloom) block(f fingerprint) *bloomBlock {
+	hi, _ := bits.Mul64(f.head(), uint64(len(b.blocks)))
+	return &b.blocks[hi]
 }
 
 func (b bloom) add(f fingerprint) {
-	block, h := b.block(f), f.tail()
-	for range bloomProbes {
-		block[h>>6&7] |= 1 << (h & 63)
-		h >>= 9
+	block, mask := b.block(f), bloomMask(f)
+	for i := range block {
+		block[i] |= mask[i]
 	}
 }
 
-func (b bloom) mayHave(f fingerprint) bool {
-	block, h := b.block(f), f.tail()
-	for range bloomProbes {
-		if block[h>>6&7]&(1<<(h&63)) == 0 {
-			return false
-		}
-		h >>= 9
-	}
-	return true
+// mayHave takes the fingerprint's mask, since many filters are asked for the same.
+func (b bloom) mayHave(f fingerprint, mask *bloomBlock) bool {
+	block := b.block(f)
+	return mask[0]&^block[0]|mask[1]&^block[1]|mask[2]&^block[2]|mask[3]&^block[3] == 0
 }

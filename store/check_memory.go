@@ -14,8 +14,9 @@ func (c *checker) known(f fingerprint) bool {
 	if c.st.memory.unsealed(f) {
 		return true
 	}
+	mask := bloomMask(f)
 	for _, r := range c.st.memory.runs {
-		if r.filter.mayHave(f) {
+		if r.filter.mayHave(f, &mask) {
 			if ok, _ := r.has(c.tx, f); ok {
 				return true
 			}
@@ -102,7 +103,7 @@ func (c *checker) run(r *run, see func(fingerprint)) {
 			if n > 0 && f.compare(last) <= 0 {
 				c.wrong("run %d: %x is out of order", r.number, f)
 			}
-			if !r.filter.mayHave(f) {
+			if mask := bloomMask(f); !r.filter.mayHave(f, &mask) {
 				c.wrong("run %d: its filter has no %x", r.number, f)
 			}
 			last = f

@@ -182,7 +182,10 @@ func (b *batch) sawDate(date time.Time) {
 	b.after = append(b.after, func(st *state) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		st.amended = a
+		if a != st.amended {
+			st.memory.cut() // so that no run is made of ids from before and after
+			st.amended = a
+		}
 		if st.newest.After(right) {
 			st.newest = right
 		}

@@ -89,8 +89,8 @@ func (m *memory) full(t *table, at time.Time) bool {
 func (m *memory) take(chunk uint64, at time.Time, prints []fingerprint) {
 	t := m.tables[len(m.tables)-1]
 	if m.full(t, at) {
-		t = newTable(m.size)
-		m.tables = append(m.tables, t)
+		m.cut()
+		t = m.tables[len(m.tables)-1]
 	}
 	if t.count == 0 {
 		t.oldest = at
@@ -102,6 +102,13 @@ func (m *memory) take(chunk uint64, at time.Time, prints []fingerprint) {
 		t.add(f)
 	}
 	t.through = chunk + 1
+}
+
+// cut lets the last table take no more.
+func (m *memory) cut() {
+	if m.tables[len(m.tables)-1].count > 0 {
+		m.tables = append(m.tables, newTable(m.size))
+	}
 }
 
 // chunkRecord is that of a chunk of ids, and of a sorted one of a run: there the time is when the run's newest was taken in.

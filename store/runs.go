@@ -110,9 +110,13 @@ func (s *Store) sealed(runs []*run, prints []fingerprint, known []bool) (broken 
 		print int
 	}
 	var probes []probe
+	masks := make([]bloomBlock, len(prints))
+	for i, f := range prints {
+		masks[i] = bloomMask(f)
+	}
 	for _, r := range slices.Backward(runs) { // what comes again was mostly seen lately
 		for i, f := range prints {
-			if !known[i] && r.filter.mayHave(f) {
+			if !known[i] && r.filter.mayHave(f, &masks[i]) {
 				probes = append(probes, probe{r, i})
 			}
 		}

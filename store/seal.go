@@ -34,11 +34,11 @@ func (s *Store) seal() bool {
 	}
 	if m.sealing == nil {
 		if oldest := m.tables[0]; len(m.tables) > 1 || m.full(oldest, s.clock.now()) {
-			s.mu.Lock()
 			if len(m.tables) == 1 {
-				m.tables = append(m.tables, newTable(m.size))
+				s.mu.Lock()
+				m.cut()
+				s.mu.Unlock()
 			}
-			s.mu.Unlock()
 			m.sealing = &sealing{table: oldest, parts: (oldest.count + s.opt.sealSlice - 1) / s.opt.sealSlice,
 				run: &run{number: m.nextRun, newest: oldest.newest, through: oldest.through, filter: newBloom(oldest.count)}}
 		} else {
@@ -116,4 +116,13 @@ func (s *Store) unseal(m *memory) bool {
 		s.sealAfter = time.Now().Add(sealPause) // the store was read anew, and sealing begins anew
 	}
 	return err == nil
+}
+
+// keepUp is a slice after each group of requests, and more when several tables wait: no stream of ids can outrun it.
+func (s *Store) keepUp() {
+	for range min(max(1, len(s.st.memory.tables)-1), 4) {
+		if !s.seal() {
+			return
+		}
+	}
 }

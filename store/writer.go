@@ -110,7 +110,7 @@ func (s *Store) serve(r *request) {
 		r.done <- r.err
 	}
 	if s.room.full == "" {
-		s.seal() // a slice, so that a stream of requests can't outrun it
+		s.keepUp()
 	}
 }
 
