@@ -33,6 +33,7 @@ const (
 	StateOwed      DeliveryState = "owed"
 	StateDelivered DeliveryState = "delivered"
 	StateDead      DeliveryState = "dead"
+	StateDropped   DeliveryState = "dropped" // it was dead, and a person dropped it
 	StateUnwanted  DeliveryState = "not wanted"
 )
 

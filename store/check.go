@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -192,6 +193,12 @@ func (c *checker) fresh(k *sink, where string) {
 	}
 }
 
+// unscanned reports whether the sink is owed seq since nobody has come to it yet.
+func (c *checker) unscanned(k *sink, seq uint64) bool {
+	_, wanted := slices.BinarySearch(c.wants[k.index], seq)
+	return wanted && seq >= k.scan && k.fresh > 0
+}
+
 func (c *checker) deliveries(stored, k *sink) {
 	failing := map[uint64]bool{}
 	c.each(prefixX+k.name, func(key, value []byte) {
@@ -205,7 +212,7 @@ func (c *checker) deliveries(stored, k *sink) {
 			c.wrong("sink %s: its failing event %d: %w", k.name, seq, err)
 		case m == nil || m.attempts != x.attempts || !m.first.Equal(x.first):
 			c.wrong("sink %s: memory and file differ about its failing event %d", k.name, seq)
-		case open || seq >= stored.scan && stored.fresh > 0:
+		case open || c.unscanned(stored, seq):
 			c.wrong("sink %s: event %d is failing and fresh", k.name, seq)
 		case !c.whole[seq]:
 			c.wrong("sink %s: its failing event %d can't be read", k.name, seq)
@@ -217,7 +224,7 @@ func (c *checker) deliveries(stored, k *sink) {
 	dead := c.each(prefixDead+k.name, func(key, value []byte) {
 		seq := binary.BigEndian.Uint64(key)
 		_, open := stored.out[seq]
-		if failing[seq] || open || seq >= stored.scan && stored.fresh > 0 {
+		if failing[seq] || open || c.unscanned(stored, seq) {
 			c.wrong("sink %s: event %d is dead and owed", k.name, seq)
 		}
 		if _, err := readDead(key, value); err != nil {

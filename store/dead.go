@@ -147,6 +147,14 @@ func (b *batch) putBack(seq uint64, ev event.Event) (bool, error) {
 			st.events++
 			st.collector.pin(seq)
 		})
+		for _, k := range b.st.sinks {
+			for _, r := range k.replays {
+				if seq >= r.what.From && seq < r.what.To && r.selects(ev) {
+					d := b.replay(r)
+					d.returned = append(d.returned, seq)
+				}
+			}
+		}
 	case headErr != nil && seq >= b.s.floor():
 		return false, nil
 	}

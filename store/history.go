@@ -186,14 +186,18 @@ func (v sinkView) of(tx *bolt.Tx, seq uint64, h head) event.SinkHistory {
 		told.State, told.Replay = event.StateOwed, true
 	case wanted && v.owed[seq]:
 		told.State = event.StateOwed
-	case wanted || len(t.of(seq)) > 0:
+	case wanted || len(tried) > 0:
 		told.State = event.StateDelivered
 	}
-	slices.SortStableFunc(tried, func(a, b event.Tried) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(tried, func(a, b event.Tried) int { // successes are kept to the millisecond
+		return cmp.Or(cmp.Compare(a.At.UnixMilli(), b.At.UnixMilli()), cmp.Compare(a.Number, b.Number))
+	})
 	tried = slices.CompactFunc(tried, func(a, b event.Tried) bool { return a.Number == b.Number && a.At.Equal(b.At) })
 	if told.Tried = tried; told.State == event.StateDelivered && len(tried) > 0 {
 		last := tried[len(tried)-1]
-		told.Attempts, told.Replay = last.Number, last.Replay
+		if told.Attempts, told.Replay = last.Number, last.Replay; !last.Delivered {
+			told.State = event.StateDropped
+		}
 	}
 	return told
 }

@@ -78,6 +78,7 @@ type replayDraft struct {
 	cancelled bool
 	off       uint64              // comes off what is left
 	settled   map[uint64]struct{} // of what was handed out
+	returned  []uint64            // that a dead letter of another sink puts back into the log
 }
 
 func (b *batch) replay(r *replayJob) *replayDraft {
@@ -87,6 +88,17 @@ func (b *batch) replay(r *replayJob) *replayDraft {
 		b.replays[r.id] = d
 	}
 	return d
+}
+
+// grown is how many of what comes back into the log the replay has not come to.
+func (d *replayDraft) grown() uint64 {
+	n := uint64(0)
+	for _, seq := range d.returned {
+		if seq >= d.scan {
+			n++
+		}
+	}
+	return n
 }
 
 // open lists what is before scan and will be owed still, in order. s.mu is held.
@@ -104,7 +116,7 @@ func (d *replayDraft) open() []uint64 {
 // finishReplay writes or deletes the record. s.mu is held.
 func (b *batch) finishReplay(d *replayDraft) {
 	r, key, open := d.replayJob, seqKey(d.id), d.open()
-	left, pin := r.left-d.off, r.scan
+	left, pin := r.left+d.grown()-d.off, r.scan
 	if len(open) > 0 {
 		pin = open[0]
 	}
@@ -121,7 +133,8 @@ func (b *batch) finishReplay(d *replayDraft) {
 		for seq := range d.settled {
 			delete(r.out, seq)
 		}
-		r.left, r.cancelled, r.pin = r.left-d.off, d.cancelled, pin
+		k.version++
+		r.left, r.cancelled, r.pin = r.left+d.grown()-d.off, d.cancelled, pin
 		if r.cancelled {
 			maps.DeleteFunc(r.out, func(_ uint64, inFlight bool) bool { return !inFlight })
 			r.left = uint64(len(r.out))

@@ -37,7 +37,8 @@ type walk struct {
 	nextSeq  uint64
 	kind     map[uint64]string // event id, by seq
 	topology event.Topology
-	breaking string // what the next transaction comes to: "", "lost" or "kept"
+	left     map[string]map[uint64]bool // by sink, what its replay has left; true: it must come, since it was never owed or dead meanwhile
+	breaking string                     // what the next transaction comes to: "", "lost" or "kept"
 	broke    bool
 }
 
@@ -46,6 +47,7 @@ type fate struct {
 	state    string // owed, delivered, dead, dropped
 	attempts int
 	flying   bool
+	replay   bool // handed out by a replay
 }
 
 func TestRandomWalk(t *testing.T) {
@@ -59,9 +61,10 @@ func TestRandomWalk(t *testing.T) {
 
 func walkOn(t *testing.T, seed uint64) {
 	w := &walk{rnd: rand.New(rand.NewPCG(seed, 1)), sinks: []string{"all", "some", "few"},
-		seen: map[string]time.Time{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1}
+		seen: map[string]time.Time{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1,
+		left: map[string]map[uint64]bool{}}
 	o := smallRuns
-	o.Keep, o.Remember, o.commit = 0, 30*time.Hour, w.commitTx
+	o.Keep, o.Remember, o.commit = 5*time.Hour, 30*time.Hour, w.commitTx
 	w.bench = openAt(t, filepath.Join(t.TempDir(), "store.db"), o)
 	w.topology = topology(w.sinks...)
 	w.topology.Sources[0].Events = event.Filter{"a*", "b", "broken"}
@@ -103,6 +106,7 @@ func (w *walk) commitTx(tx *bolt.Tx) error {
 }
 
 func (w *walk) step() {
+	time.Sleep(time.Millisecond) // attempts are told apart by their times
 	sink := w.sinks[w.rnd.IntN(len(w.sinks))]
 	switch n := w.rnd.IntN(100); {
 	case n < 30:
@@ -119,6 +123,8 @@ func (w *walk) step() {
 		}, func() {
 			for _, seq := range seqs {
 				w.model[sink][seq].state = "owed"
+				w.mayMiss(sink, seq)
+				w.mayCome(seq)
 			}
 		})
 	case n < 86:
@@ -134,8 +140,10 @@ func (w *walk) step() {
 	case n < 89:
 		state := event.SinkState{Health: event.Health(w.rnd.IntN(3)), Reason: "who knows", Probes: w.rnd.IntN(5)}
 		w.breakable(func() error { return w.SetState(context.Background(), sink, state) }, func() {})
-	case n < 94:
+	case n < 92:
 		w.tidied()
+	case n < 94:
+		w.replayOrCancel(sink)
 	case n < 96:
 		w.bench = w.again()
 		w.apply(w.topology)
@@ -210,7 +218,7 @@ func (w *walk) tidied() {
 func (w *walk) landed() {
 	for _, sink := range w.sinks {
 		for _, f := range w.model[sink] {
-			f.flying = false
+			f.flying, f.replay = false, false
 		}
 	}
 }
@@ -265,6 +273,17 @@ func (w *walk) page() {
 // handed checks a delivery against the model.
 func (w *walk) handed(d event.Delivery) {
 	f := w.model[d.Sink][d.Seq]
+	if f == nil || f.state != "owed" && f.state != "dead" {
+		if _, left := w.left[d.Sink][d.Seq]; !left || !d.Replay || d.Attempts != 0 || f != nil && f.flying || w.kind[d.Seq] != d.Event.ID {
+			w.t.Errorf("sink %s was given %d again (%s), which is %+v", d.Sink, d.Seq, d.Event.ID, f)
+		}
+		if f == nil {
+			f = &fate{state: "unwanted"}
+			w.model[d.Sink][d.Seq] = f
+		}
+		f.flying, f.replay = true, true
+		return
+	}
 	if f == nil || f.state != "owed" || f.flying || f.attempts != d.Attempts || w.kind[d.Seq] != d.Event.ID {
 		w.t.Errorf("sink %s was handed %d (%s, %d attempts), which is %+v", d.Sink, d.Seq, d.Event.ID, d.Attempts, f)
 		return
@@ -287,7 +306,7 @@ func (w *walk) work(sink string) {
 			v.Outcome = event.Dead
 		case 4:
 			w.Release(sink, d.Seq)
-			w.model[sink][d.Seq].flying = false
+			w.model[sink][d.Seq].flying, w.model[sink][d.Seq].replay = false, false
 			continue
 		case 5:
 			continue // stays in flight
@@ -301,7 +320,14 @@ func (w *walk) work(sink string) {
 		for _, v := range settled {
 			f := w.model[sink][v.Seq]
 			f.flying = false
+			if f.replay {
+				f.replay, f.attempts = false, 0
+				delete(w.left[sink], v.Seq)
+			}
 			f.attempts++
+			if v.Outcome != event.Delivered {
+				w.mayMiss(sink, v.Seq)
+			}
 			f.state = map[event.Outcome]string{event.Delivered: "delivered", event.Retry: "owed", event.Dead: "dead"}[v.Outcome]
 		}
 	})
@@ -312,7 +338,7 @@ func (w *walk) probe(sink string) {
 	if err != nil {
 		w.t.Error(err)
 	}
-	if waiting := len(w.where(sink, "owed", 1)) > 0; ok != waiting {
+	if waiting := len(w.where(sink, "owed", 1)) > 0; ok != waiting && len(w.left[sink]) == 0 {
 		w.t.Errorf("sink %s: probe %v, something owed waits %v", sink, ok, waiting)
 	}
 	if ok {
@@ -341,7 +367,7 @@ func (w *walk) compare(b *bench) {
 		for _, f := range w.model[sink] {
 			count[f.state]++
 		}
-		if k := b.sink(sink); int(k.Owed) != count["owed"] || k.Dead != count["dead"] {
+		if k := b.sink(sink); int(k.Owed-k.Replaying) != count["owed"] || int(k.Replaying) > len(w.left[sink]) || k.Dead != count["dead"] {
 			w.t.Fatalf("sink %s: %+v, the model has %v", sink, k, count)
 		}
 		var dead []uint64
@@ -355,6 +381,7 @@ func (w *walk) compare(b *bench) {
 	if n, known := b.stats().IDs, w.remembered(b); int(n) != len(known) {
 		w.t.Fatalf("%d ids, of which %d are known", n, len(known))
 	}
+	w.compareHistory(b)
 }
 
 // remembered returns which ids the store remembers. The model only knows for how long it must, and for how long it may.
@@ -412,6 +439,12 @@ func (w *walk) drain() {
 	w.landed()
 	for _, sink := range w.sinks {
 		for {
+			if due := w.next(sink, 100, 0); len(due.Deliveries) > 0 || due.More {
+				for _, d := range due.Deliveries {
+					w.handed(d)
+				}
+				continue
+			}
 			d, ok, err := w.Probe(sink)
 			if err != nil {
 				w.t.Fatal(err)
@@ -420,7 +453,11 @@ func (w *walk) drain() {
 				break
 			}
 			w.handed(d)
-			w.model[sink][d.Seq].flying = true
+		}
+		for seq, must := range w.left[sink] {
+			if f := w.model[sink][seq]; must && (f == nil || !f.flying) {
+				w.t.Errorf("sink %s was never given %d again", sink, seq)
+			}
 		}
 		if left := w.where(sink, "owed", 9); len(left) > 0 {
 			w.t.Errorf("sink %s was never handed %v", sink, left)
