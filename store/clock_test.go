@@ -305,3 +305,18 @@ func TestRetriesKeepToTheMonotonicClock(t *testing.T) {
 		}
 	})
 }
+
+// When a store is full for long, the ids that are old enough still go.
+func TestIDsExpireWhileTheStoreIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var free atomic.Int64
+		free.Store(1 << 40)
+		b := fresh(t, Options{Keep: keep, Remember: remember, MinFree: 1 << 30, free: func(string) (int64, error) { return free.Load(), nil }}, "app")
+		b.commit("p", events(1, 3)...)
+		time.Sleep(25 * time.Hour)
+		b.has(3, 3) // sealed by now
+		free.Store(0)
+		time.Sleep(remember + 24*time.Hour)
+		b.has(3, 0)
+	})
+}

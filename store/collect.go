@@ -45,6 +45,8 @@ func (s *Store) tidy() {
 	s.room.measure(s)
 	if s.room.full != "" {
 		s.makeRoom()
+		for s.expire() && len(s.requests) == 0 { // ids that are old enough leave room too
+		}
 		return
 	}
 	for range tidySlices {
