@@ -227,3 +227,24 @@ func TestDamagedAttemptsAreSetAside(t *testing.T) {
 		t.Errorf("%+v", k)
 	}
 }
+
+func TestSettlingKeepsToItsPages(t *testing.T) {
+	b := fresh(t, Options{Keep: time.Hour, tick: time.Hour}, "a", "b", "c")
+	const rounds = 20
+	for i := range rounds {
+		b.commit(fmt.Sprint(i), events(100*i, 100)...)
+	}
+	stats := b.db.Stats().TxStats
+	before, id := stats.GetWrite(), b.txid()
+	for range rounds {
+		var all []event.Delivery
+		for _, sink := range []string{"a", "b", "c"} {
+			all = append(all, b.next(sink, 100, 0).Deliveries...)
+		}
+		b.settle(event.Delivered, 0, all...)
+	}
+	stats = b.db.Stats().TxStats
+	if pages := float64(stats.GetWrite()-before) / rounds; pages >= 10 || b.txid() != id+rounds {
+		t.Errorf("settling 300 deliveries takes %.1f pages in %d transactions", pages, (b.txid()-id)/rounds)
+	}
+}
