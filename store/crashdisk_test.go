@@ -49,6 +49,23 @@ func newCrashDisk(dir string) *crashDisk {
 	return &crashDisk{dir: dir, names: map[string]*inode{}, durable: map[string]*inode{}, offsets: map[string]int{}}
 }
 
+// load takes what the directory has now as durable.
+func (d *crashDisk) load() error {
+	files, err := os.ReadDir(d.dir)
+	for _, file := range files {
+		data, err := os.ReadFile(filepath.Join(d.dir, file.Name()))
+		if err != nil {
+			return err
+		}
+		f := &inode{pages: map[int][]byte{}}
+		f.write(0, data)
+		f.settle()
+		d.inodes = append(d.inodes, f)
+		d.names[file.Name()], d.durable[file.Name()] = f, f
+	}
+	return err
+}
+
 // name is the name in the directory that a path stands for; false for what is elsewhere.
 func (d *crashDisk) name(path string) (string, bool) {
 	name, ok := strings.CutPrefix(path, d.dir+"/")
@@ -71,7 +88,7 @@ func (d *crashDisk) do(c call) error {
 	}
 	switch c.name {
 	case "openat":
-		name, ok := d.name(string(c.args[1].text))
+		name, ok := d.name(c.path(0, 1))
 		flags := c.args[2].word
 		if !ok || !strings.Contains(flags, "O_CREAT") && !strings.Contains(flags, "O_TRUNC") {
 			return nil
@@ -90,13 +107,16 @@ func (d *crashDisk) do(c call) error {
 		d.offsets[fmt.Sprint(c.ret, name)] = 0
 		return nil
 	case "rename", "link":
-		return d.moved(c.name, c.args[0].text, c.args[1].text)
+		return d.moved(c.name, string(c.args[0].text), string(c.args[1].text))
 	case "renameat", "renameat2", "linkat":
-		return d.moved(c.name, c.args[1].text, c.args[3].text)
+		return d.moved(c.name, c.path(0, 1), c.path(2, 3))
 	case "unlink":
-		return d.moved(c.name, c.args[0].text, nil)
+		return d.moved(c.name, string(c.args[0].text), "")
 	case "unlinkat":
-		return d.moved(c.name, c.args[1].text, nil)
+		if strings.Contains(c.args[2].word, "AT_REMOVEDIR") {
+			return nil // a directory is there when it has something in it
+		}
+		return d.moved(c.name, c.path(0, 1), "")
 	case "symlink", "symlinkat", "truncate", "msync":
 		return nil // not of files of a store
 	}
@@ -112,6 +132,10 @@ func (d *crashDisk) do(c call) error {
 		return nil
 	}
 	f := d.names[name]
+	if f == nil && c.name == "fsync" {
+		d.settle(name + "/")
+		return nil
+	}
 	if f == nil {
 		return fmt.Errorf("%s of %s, of which nothing is known", c.name, name)
 	}
@@ -132,16 +156,38 @@ func (d *crashDisk) do(c call) error {
 	return nil
 }
 
-func (d *crashDisk) moved(how string, from, to []byte) error {
-	old, ok := d.name(string(from))
-	next, inside := d.name(string(to))
+// path is the one that two arguments stand for: the directory and the name.
+func (c call) path(dir, name int) string {
+	text := string(c.args[name].text)
+	if filepath.IsAbs(text) {
+		return text
+	}
+	return filepath.Join(c.args[dir].path, text)
+}
+
+// settle makes durable what was changed in a directory below, whose names begin with prefix.
+func (d *crashDisk) settle(prefix string) {
+	d.pending = slices.DeleteFunc(d.pending, func(e entry) bool {
+		for name := range e {
+			if !strings.HasPrefix(name, prefix) {
+				return false
+			}
+		}
+		e.apply(d.durable)
+		return true
+	})
+}
+
+func (d *crashDisk) moved(how, from, to string) error {
+	old, ok := d.name(from)
+	next, inside := d.name(to)
 	f := d.names[old]
 	switch {
 	case !ok && !inside:
 		return nil
-	case !ok || to != nil && !inside || f == nil:
+	case !ok || to != "" && !inside || f == nil:
 		return fmt.Errorf("%s from %s to %s is not modelled", how, from, to)
-	case to == nil:
+	case to == "":
 		d.change(entry{old: nil})
 	case strings.HasPrefix(how, "link"):
 		d.change(entry{next: f})
@@ -300,7 +346,11 @@ func (d *crashDisk) crash(dir, way string, rnd *rand.Rand) (uint64, func() error
 			return err
 		}
 		for _, f := range files {
-			if err := writePages(filepath.Join(dir, f.name), f.size, f.pages); err != nil {
+			path := filepath.Join(dir, f.name)
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return err
+			}
+			if err := writePages(path, f.size, f.pages); err != nil {
 				return err
 			}
 		}

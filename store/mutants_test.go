@@ -31,6 +31,7 @@ func TestMutants(t *testing.T) {
 		{"TestPowerLoss", "no-sync", "nothing is synced"},
 		{"TestPowerLoss", "no-copy-sync", "a compacted copy takes the file's place before it is synced"},
 		{"TestPowerLoss", "no-dir-sync", "the directory is not synced"},
+		{"TestPowerLossInRepair", "no-dir-sync", "the directory is not synced"},
 		{"TestKill", "position-first", "a position is stored before its events"},
 		{"TestKill", "letter-last", "a delivery is given up before its dead letter is stored"},
 		{"TestKill", "lazy-settle", "a settlement waits for the next page"},
@@ -47,7 +48,7 @@ func TestMutants(t *testing.T) {
 		t.Run(m.proof+"/"+m.mutant, func(t *testing.T) {
 			limit, stop := context.WithTimeout(t.Context(), 3*time.Minute)
 			defer stop()
-			cmd := exec.CommandContext(limit, self, "-test.run=^"+m.proof+"$", "-torture.time=6m", "-test.v")
+			cmd := exec.CommandContext(limit, self, "-test.run=^"+m.proof+"$", "-torture.time=2m", "-test.v")
 			cmd.Env = append(os.Environ(), "TIDINGS_MUTANT="+m.mutant)
 			began := time.Now()
 			out, err := cmd.CombinedOutput()

@@ -47,13 +47,19 @@ func recordWork(t *testing.T, order workOrder) recording {
 		t.Fatal(err)
 	}
 	order.Path = workPath(data)
-	command, env := child(t, "work", order)
+	return recording{dir: data, calls: record(t, trace, "work", order), body: order.Body}
+}
+
+// record returns the calls of a process with a role.
+func record(t *testing.T, trace, role string, args any) []call {
+	t.Helper()
+	command, env := child(t, role, args)
 	command = append(straced(t, trace, "-e", "trace="+tracedCalls), command...)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = env
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("the working process: %v\n%.3000s", err, out)
+		t.Fatalf("the process: %v\n%.3000s", err, out)
 	}
 	f, err := os.Open(trace)
 	if err != nil {
@@ -67,7 +73,7 @@ func recordWork(t *testing.T, order workOrder) recording {
 	if err := os.Remove(trace); err != nil {
 		t.Fatal(err)
 	}
-	return recording{dir: data, calls: calls, body: order.Body}
+	return calls
 }
 
 // powerLoss looks at every accident of a recording, on as many processes as there are processors.

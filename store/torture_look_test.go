@@ -24,6 +24,8 @@ type look struct {
 	Known map[string]int // ask whether a source's events up to this one are known
 	Body  int
 	GoOn  bool // then take in and deliver something more
+
+	Repair bool // when it is refused, repair it first
 }
 
 // sight is what it saw.
@@ -32,6 +34,8 @@ type sight struct {
 	Refused string            // the sentence with which the store refused to open
 	Wrong   []string
 	Told    []string // what the store warned of, or set aside
+
+	Repaired bool
 }
 
 const lookLimit = 30 * time.Second
@@ -56,7 +60,7 @@ func lookAtMany(in io.Reader, out io.Writer) error {
 func lookAt(l look) sight {
 	seen := sight{Found: map[string]string{}}
 	wrong := func(format string, args ...any) { seen.Wrong = append(seen.Wrong, fmt.Sprintf(format, args...)) }
-	s, err := Open(l.Path, Options{Create: true, Keep: time.Hour, tick: time.Hour, runSize: 80, sealSlice: 20, Notify: func(n event.Notice) {
+	o := Options{Create: true, Keep: time.Hour, tick: time.Hour, runSize: 80, sealSlice: 20, Notify: func(n event.Notice) {
 		switch n := n.(type) {
 		case event.SetAside:
 			seen.Told = append(seen.Told, n.What+": "+n.Why)
@@ -65,7 +69,17 @@ func lookAt(l look) sight {
 				seen.Told = append(seen.Told, n.What)
 			}
 		}
-	}})
+	}}
+	s, err := Open(l.Path, o)
+	if err != nil && l.Repair {
+		if bad := isSentence(err.Error()); bad != "" {
+			wrong("%s", bad)
+		}
+		if err = repairNow(l.Path); err == nil {
+			seen.Repaired = true
+			s, err = Open(l.Path, o)
+		}
+	}
 	if err != nil {
 		seen.Refused = err.Error()
 		return seen
@@ -145,6 +159,14 @@ func lookAt(l look) sight {
 		wrong("close: %v", err)
 	}
 	return seen
+}
+
+func repairNow(path string) error {
+	r, err := PlanRepair(context.Background(), path, RepairOptions{})
+	if err != nil {
+		return err
+	}
+	return r.Apply()
 }
 
 // wrongEvent says what is wrong with an event that was handed out; its source and id say what it must be.

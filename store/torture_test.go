@@ -22,7 +22,7 @@ var (
 )
 
 const (
-	childRole = "TIDINGS_STORE_CHILD" // what this process is: "", "work", "look", "syncs"
+	childRole = "TIDINGS_STORE_CHILD" // what this process is: "", "work", "look", "repair", "syncs"
 	childArgs = "TIDINGS_STORE_ARGS"
 )
 
@@ -38,6 +38,13 @@ func TestChild(t *testing.T) {
 		var path string
 		if err = json.Unmarshal([]byte(os.Getenv(childArgs)), &path); err == nil {
 			err = settleCounted(path)
+		}
+	case "repair":
+		var path string
+		if err = json.Unmarshal([]byte(os.Getenv(childArgs)), &path); err == nil {
+			if err = repairNow(path); err == nil {
+				_, err = os.Stdout.WriteString("repaired\n")
+			}
 		}
 	case "look":
 		err = lookAtMany(os.Stdin, os.Stdout)
