@@ -26,7 +26,7 @@ test: ## vet, and every test that is quick
 crash: ## kill the daemon at random moments and see that nothing is lost
 	go test -run '^TestCrash' -count 1 -timeout 5m $(RACE) ./cmd/tidings
 
-PROOFS := ^Test(PowerLoss|Kill|InjectedFaults|BitFlips|Truncations|AFullDisk|NoRoomForAFirstStart|SyncsOfASettlement)$$
+PROOFS := ^Test(PowerLoss|PowerLossInRepair|Kill|InjectedFaults|BitFlips|Truncations|AFullDisk|NoRoomForAFirstStart|SyncsOfASettlement)$$
 
 .PHONY: proof
 proof: ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
