@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -85,6 +86,7 @@ func (s *Store) run() {
 // serve makes one transaction of r and of what else waits, and answers all.
 func (s *Store) serve(r *request) {
 	group, size := []*request{r}, r.size
+	runtime.Gosched() // whoever is about to ask on this processor asks now, and shares the sync
 	for len(group) < maxGroup && size < maxGroupMB {
 		select {
 		case next := <-s.requests:
