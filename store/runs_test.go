@@ -497,7 +497,9 @@ func TestBloomIsRarelyWrong(t *testing.T) {
 
 // What a crash left of a run that was being made is of no use to the next one, which may be cut otherwise.
 func TestARunIsBegunAnew(t *testing.T) {
-	b := fresh(t, smallRuns, "app")
+	o := smallRuns
+	o.sealSlice = 10
+	b := fresh(t, o, "app")
 	b.commit("p", events(1, 150)...)
 	for range 2 {
 		if err := b.Ping(context.Background()); err != nil {
@@ -508,7 +510,6 @@ func TestARunIsBegunAnew(t *testing.T) {
 		t.Fatal("it isn't sealing")
 	}
 	b.end()
-	o := smallRuns
 	o.sealSlice = 70
 	b = openAt(t, b.path, o)
 	b.tidyNow()
