@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // damage is one thing done to a copy of a store: it returns the file's new bytes.
@@ -147,20 +148,15 @@ func damageAll(t *testing.T, seed uint64, all []damage) {
 // inUse cuts off the file what no transaction has ever used: damage there is no damage.
 func inUse(t *testing.T, path string, whole []byte) []byte {
 	t.Helper()
-	s, err := Open(path, Options{tick: 1 << 50})
+	s, err := Open(path, Options{tick: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stats := extentOf(s)
+	size, _ := extent(s.db)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return whole[:min(len(whole), stats)]
-}
-
-func extentOf(s *Store) int {
-	size, _ := extent(s.db)
-	return int(size)
+	return whole[:min(len(whole), int(size))]
 }
 
 func judgeDamage(t *testing.T, k *looker, e *expected, path, what string, body int) string {
@@ -204,7 +200,7 @@ func judgeDamage(t *testing.T, k *looker, e *expected, path, what string, body i
 // set aside and told when their record is next written; and the number of a header's own page, which nobody reads and which the
 // next transaction but one writes anew.
 func harmless(wrong []string) bool {
-	for _, l := range strings.Split(strings.Join(wrong, "\n"), "\n") {
+	for l := range strings.SplitSeq(strings.Join(wrong, "\n"), "\n") {
 		l = strings.TrimPrefix(l, "check: ")
 		if !strings.HasPrefix(l, "attempts: ") && !strings.HasPrefix(l, "pages: Page expected to be: 0,") && !strings.HasPrefix(l, "pages: Page expected to be: 1,") &&
 			!strings.HasPrefix(l, "pages: page 0: ") && !strings.HasPrefix(l, "pages: page 1: ") {

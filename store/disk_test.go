@@ -56,7 +56,9 @@ func TestNoRoomForAFirstStart(t *testing.T) {
 		path := filepath.Join(dir, "store.db")
 		s, err := Open(path, Options{Create: true})
 		if err == nil {
-			err = s.Close()
+			if err := s.Close(); err != nil {
+				t.Errorf("%d pages: %v", pages, err)
+			}
 		} else if bad := isSentence(err.Error()); bad != "" || !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("%d pages: %v %s", pages, err, bad)
 		}

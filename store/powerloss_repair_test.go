@@ -17,6 +17,7 @@ func TestPowerLossInRepair(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; make proof runs it")
 	}
+	straced(t, "")
 	seeds(t, 5, func(t *testing.T, seed uint64) {
 		dir := fastDir(t)
 		data := filepath.Join(dir, "data")
@@ -44,13 +45,13 @@ func TestPowerLossInRepair(t *testing.T) {
 		}
 		k := newLooker(t)
 		defer k.end()
-		want, calls := map[string]string(nil), record(t, filepath.Join(dir, "trace"), "repair", order.Path)
+		calls := record(t, filepath.Join(dir, "trace"), "repair", order.Path)
 		known := map[string]int{"api": 300, "other": 300}
 		saw, err := k.look(look{Path: order.Path, Known: known, Body: order.Body})
 		if err != nil || saw.Refused != "" || len(saw.Wrong) > 0 {
 			t.Fatalf("VIOLATION: what was repaired: %v %s %q", err, saw.Refused, saw.Wrong)
 		}
-		want = saw.Found
+		want := saw.Found
 		if len(want) < 10 {
 			t.Fatalf("too little was saved for a proof: %v", want)
 		}

@@ -19,6 +19,7 @@ func TestPowerLoss(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute; make proof runs it")
 	}
+	straced(t, "")
 	images, violations := atomic.Int64{}, atomic.Int64{}
 	began := time.Now()
 	for !t.Failed() && images.Load() < enoughImages {

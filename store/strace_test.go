@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,14 +212,15 @@ func TestReadTrace(t *testing.T) {
 	}
 }
 
-// straced puts strace with options before a command line; "" says that strace is missing.
-func straced(t testing.TB, trace string, more ...string) []string {
+// straced is the command line that puts strace, with options, before another; where it can't trace the test is skipped.
+func straced(t testing.TB, trace string, options ...string) []string {
 	t.Helper()
-	for _, dir := range []string{"/usr/bin", "/bin", "/usr/local/bin"} {
-		if _, err := os.Stat(dir + "/strace"); err == nil {
-			return append([]string{dir + "/strace", "-f", "-qq", "-y", "-xx", "-s", "16000000", "-o", trace}, more...)
-		}
+	path, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed: this proof can't run here")
 	}
-	t.Skip("strace is not installed: this proof can't run here")
-	return nil
+	if out, err := exec.Command(path, "-qq", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		t.Skipf("strace can't trace here, so this proof can't run: %v: %s", err, out)
+	}
+	return append([]string{path, "-f", "-qq", "-y", "-xx", "-s", "16000000", "-o", trace}, options...)
 }

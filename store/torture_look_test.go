@@ -219,13 +219,12 @@ func goOn(s *Store) error {
 
 // looker is a looking process. One that ends or hangs is replaced.
 type looker struct {
-	t       testing.TB
-	cmd     *exec.Cmd
-	in      io.WriteCloser
-	out     *bufio.Reader
-	said    bytes.Buffer
-	limit   time.Duration
-	verdict string
+	t     testing.TB
+	cmd   *exec.Cmd
+	in    io.WriteCloser
+	out   *bufio.Reader
+	said  bytes.Buffer
+	limit time.Duration
 }
 
 func newLooker(t testing.TB) *looker { return &looker{t: t, limit: lookLimit} }
