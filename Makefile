@@ -29,9 +29,10 @@ crash: ## kill the daemon at random moments and see that nothing is lost
 PROOFS := ^Test(PowerLoss|PowerLossInRepair|Kill|InjectedFaults|BitFlips|Truncations|AFullDisk|NoRoomForAFirstStart|SyncsOfASettlement)$$
 
 .PHONY: proof
-proof: ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
+proof: build ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
 	go test -run '$(PROOFS)' -count 1 -timeout 5m -v ./store
-	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 5m -v ./store
+	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 10m -v ./store
+	@! grep -q TIDINGS_MUTANT bin/tidings || { echo "bin/tidings can be told to do wrong"; exit 1; }
 
 .PHONY: torture
 torture: ## the same, and the store's random walk, for TIME with other seeds each time
