@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,6 +32,10 @@ type Store interface {
 	RetryDead(ctx context.Context, sink string, seqs []uint64) (int, error)
 	// DropDead forgets dead letters of a sink and returns how many.
 	DropDead(ctx context.Context, sink string, seqs []uint64) (int, error)
+	// Backup writes the store as it stands at one moment to w; start is told first how many bytes come.
+	Backup(ctx context.Context, w io.Writer, start func(size int64) error) error
+	// Compact gives free space of the file back; who writes waits for it.
+	Compact(ctx context.Context) (event.Compacted, error)
 }
 
 // Server answers on the control socket.
@@ -72,7 +77,8 @@ func errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// Handler answers GET /v1/ping, /v1/status, /v1/check and /v1/dead, POST /v1/dead/retry and /v1/dead/drop. Whatever a
+// Handler answers GET /v1/ping, /v1/status, /v1/check, /v1/dead and /v1/store/backup, POST /v1/dead/retry, /v1/dead/drop and
+// /v1/store/compact. Whatever a
 // browser sends is refused: the socket may be forwarded to a port of somebody's desktop, and no page there shall speak to it.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -98,6 +104,8 @@ func (s *Server) Handler() http.Handler {
 	handle("GET /v1/dead", s.listDead)
 	change("POST /v1/dead/retry", "sent again", s.Store.RetryDead)
 	change("POST /v1/dead/drop", "dropped", s.Store.DropDead)
+	mux.HandleFunc("GET /v1/store/backup", s.backup)
+	mux.HandleFunc("POST /v1/store/compact", s.compact)
 	handle("/", func(r *http.Request) (any, error) {
 		return nil, errorf(NotFound, "tidings %s does not know %s %s on its control socket", s.Version, r.Method, r.URL.Path)
 	})

@@ -26,6 +26,13 @@ type SinkStats struct {
 	Dead      int
 }
 
+// Compacted is what a compaction of the store did.
+type Compacted struct {
+	Before int64         `json:"before"` // bytes of the file
+	After  int64         `json:"after"`
+	Took   time.Duration `json:"took"`
+}
+
 // StoreStats is what the store knows of itself.
 type StoreStats struct {
 	Path   string `json:"path"`

@@ -24,16 +24,9 @@ var errBusy = errors.New("a backup is being made: try again when it has ended")
 
 func compactPath(path string) string { return path + ".compact" }
 
-// Compacted is what a compaction did.
-type Compacted struct {
-	Before int64         `json:"before"` // bytes of the file
-	After  int64         `json:"after"`
-	Took   time.Duration `json:"-"`
-}
-
 // Compact copies what the file holds into a new one that takes its place. Everyone who writes waits for it; readers go on.
-func (s *Store) Compact(ctx context.Context) (Compacted, error) {
-	var c Compacted
+func (s *Store) Compact(ctx context.Context) (event.Compacted, error) {
+	var c event.Compacted
 	err := s.send(ctx, &request{between: func() (err error) {
 		c, err = s.compact()
 		return err
@@ -73,7 +66,7 @@ func (s *Store) note(warn bool, format string, args ...any) {
 
 // compact is made by the writer, or before there is one: nothing is written meanwhile. What memory says stays true, since it
 // refers to records by their keys.
-func (s *Store) compact() (c Compacted, err error) {
+func (s *Store) compact() (c event.Compacted, err error) {
 	if s.db == nil {
 		return c, s.gone()
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 
 	bolt "go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
@@ -48,6 +49,9 @@ func CheckFile(_ context.Context, path string) (CheckReport, error) {
 		return r, fmt.Errorf("can't check the store: %w", err)
 	}
 	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return r, &InUseError{Path: path, PID: readPID(path)}
+	}
 	p, err := inspect(f)
 	r.Size, r.Warning = p.size, p.warning
 	if err != nil {
@@ -105,3 +109,25 @@ func intact(key, value []byte) bool {
 	return len(value) >= recordHead && value[0] >= 'A' && value[0] <= 'Z' &&
 		checksum(key, value[:2], value[recordHead:]) == binary.BigEndian.Uint32(value[2:])
 }
+
+// Header is what a file's headers alone say.
+type Header struct {
+	InUse bool // another process has it open
+}
+
+// CheckHeader reads only a file's headers: an error says why it is no store.
+func CheckHeader(path string) (Header, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Header{}, err
+	}
+	defer f.Close()
+	if _, err := inspect(f); err != nil {
+		return Header{}, err
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	return Header{InUse: errors.Is(err, syscall.EWOULDBLOCK)}, nil
+}
+
+// IsPlace reports whether path is where a daemon keeps its store: the mark stands beside it.
+func IsPlace(path string) bool { return hadStore(path) }

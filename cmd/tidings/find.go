@@ -63,7 +63,7 @@ func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) erro
 	if unreachable == nil {
 		return use(ctx, client)
 	}
-	st, err := store.Open(storePath(dataDir), store.Options{})
+	st, err := store.Open(storePath(dataDir), commandOptions())
 	if _, ok := errors.AsType[*store.InUseError](err); ok {
 		return exit(exitUnavailable, "a daemon uses %s and does not answer: %w", storePath(dataDir), unreachable)
 	}
