@@ -3,6 +3,7 @@
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BENCHTIME ?= 1s
 FUZZTIME  ?= 10s
+TIME      ?= 10m
 TOOL      := go tool -modfile=tools/go.mod
 
 # -race needs cgo, and cgo a C compiler that works: ask for both at once.
@@ -25,6 +26,20 @@ test: ## vet, and every test that is quick
 crash: ## kill the daemon at random moments and see that nothing is lost
 	go test -run '^TestCrash' -count 1 -timeout 5m $(RACE) ./cmd/tidings
 
+PROOFS := ^Test(PowerLoss|PowerLossInRepair|Kill|InjectedFaults|BitFlips|Truncations|AFullDisk|NoRoomForAFirstStart|SyncsOfASettlement)$$
+
+.PHONY: proof
+proof: build ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
+	go test -run '$(PROOFS)' -count 1 -timeout 5m -v ./store
+	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 10m -v ./store
+	@! grep -q TIDINGS_MUTANT bin/tidings || { echo "bin/tidings can be told to do wrong"; exit 1; }
+
+.PHONY: torture
+torture: ## the same, and the store's random walk, for TIME with other seeds each time
+	go test -run '$(PROOFS)' -count 1 -timeout 0 -v ./store -torture.time $(TIME)
+	go test -run '^TestRandomWalk$$' -count 5 -timeout 0 -v ./store -walk.steps 6000
+	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 0 -v ./store
+
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME
 	tools/fuzz $(FUZZTIME)
@@ -32,6 +47,10 @@ fuzz: ## each fuzz target for FUZZTIME
 .PHONY: bench
 bench: build ## the figures of the README; BENCHTIME is the time of one benchmark
 	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -timeout 2m ./...
+
+.PHONY: bench-scale
+bench-scale: ## the figures of a store with ten million ids and a million events owed: a minute or three, 2 GB of disk
+	go test -run '^$$' -bench '^BenchmarkScale$$' -benchtime 2500x -scale.ids 10000000 -scale.owed 1000000 -timeout 15m -v ./store
 
 .PHONY: lint
 lint: ## formatting, modules, vet, modern Go, staticcheck, known vulnerabilities

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 )
 
@@ -153,16 +154,21 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, answe
 		return c.failed(ctx, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		var refused struct{ Error *Error }
-		if json.Unmarshal(text, &refused) == nil && refused.Error != nil {
-			return refused.Error
-		}
-		return fmt.Errorf("%s answered %s: is it another program, or another version?", c.where, resp.Status)
+		return c.refused(resp.Status, text)
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
 		return fmt.Errorf("%s gave an answer that can't be read: is it another version? (%w)", c.where, err)
 	}
 	return nil
+}
+
+// refused is the error that an answer holds.
+func (c *Client) refused(status string, text []byte) error {
+	var refused struct{ Error *Error }
+	if json.Unmarshal(text, &refused) == nil && refused.Error != nil {
+		return refused.Error
+	}
+	return fmt.Errorf("%s answered %s: is it another program, or another version?", c.where, status)
 }
 
 // failed says what went wrong on the way, without the URL that nobody asked for.
@@ -179,31 +185,71 @@ func (c *Client) failed(ctx context.Context, err error) error {
 	return fmt.Errorf("asking %s: %w", c.where, err)
 }
 
-// local is a RoundTripper that runs a handler.
+// local is a RoundTripper that runs a handler. The answer is read while the handler writes it, however large it is.
 type local struct{ handler http.Handler }
 
 func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
-	rec := &recorder{header: http.Header{}, status: http.StatusOK}
-	r = r.Clone(r.Context())
-	r.Host = r.URL.Host
-	l.handler.ServeHTTP(rec, r)
+	body, pipe := io.Pipe()
+	rec := &recorder{header: http.Header{}, status: http.StatusOK, body: pipe, begun: make(chan struct{})}
+	ended := make(chan struct{})
+	asked := r.Clone(r.Context())
+	asked.Host = r.URL.Host
+	go func() {
+		defer close(ended)
+		defer func() {
+			rec.begin()
+			if p := recover(); p == nil {
+				_ = pipe.Close()
+			} else if p == http.ErrAbortHandler {
+				_ = pipe.CloseWithError(io.ErrUnexpectedEOF)
+			} else {
+				panic(p)
+			}
+		}()
+		l.handler.ServeHTTP(rec, asked)
+	}()
+	<-rec.begun
+	answer := &localBody{body, ended}
 	if err := r.Context().Err(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, answer.Close())
 	}
 	return &http.Response{
 		StatusCode: rec.status, Status: fmt.Sprintf("%d %s", rec.status, http.StatusText(rec.status)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: rec.header, Body: io.NopCloser(&rec.body), ContentLength: int64(rec.body.Len()), Request: r,
+		Header: rec.header, Body: answer, ContentLength: -1, Request: r,
 	}, nil
 }
 
-// recorder is a ResponseWriter that keeps the answer.
+// localBody waits for the handler at its end.
+type localBody struct {
+	*io.PipeReader
+	ended chan struct{}
+}
+
+func (b *localBody) Close() error {
+	err := b.PipeReader.Close()
+	<-b.ended
+	return err
+}
+
+// recorder is a ResponseWriter whose body is a pipe.
 type recorder struct {
 	header http.Header
 	status int
-	body   bytes.Buffer
+	body   *io.PipeWriter
+	begun  chan struct{}
+	once   sync.Once
 }
 
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) WriteHeader(status int)      { r.status = status }
-func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+func (r *recorder) begin()              { r.once.Do(func() { close(r.begun) }) }
+func (r *recorder) Header() http.Header { return r.header }
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.begin()
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.begin()
+	return r.body.Write(p)
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"testing"
 	"time"
@@ -19,15 +20,36 @@ type fakeStore struct {
 	dead    []event.DeadLetter
 	retried map[string][]uint64
 	dropped map[string][]uint64
-	largest int   // change
-	err     error // of every call
-	failAt  int   // changes fail from this one on, counted from 1; 0: never
+	largest int    // change
+	err     error  // of every call
+	copy    string // what a backup has
+	cut     error  // how a backup ends
+	failAt  int    // changes fail from this one on, counted from 1; 0: never
 	changes int
 }
 
 func (f *fakeStore) Sources() ([]event.SourceStats, error) { return slices.Clone(f.sources), f.err }
 func (f *fakeStore) Sinks() ([]event.SinkStats, error)     { return slices.Clone(f.sinks), f.err }
-func (f *fakeStore) Stats() (event.StoreStats, error)      { return f.stats, f.err }
+
+// Backup writes what would be a store, and then fails if the fake does.
+func (f *fakeStore) Backup(_ context.Context, w io.Writer, start func(int64) error) error {
+	if f.err != nil {
+		return f.err
+	}
+	if err := start(int64(len(f.copy))); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, f.copy); err != nil {
+		return err
+	}
+	return f.cut
+}
+
+func (f *fakeStore) Compact(context.Context) (event.Compacted, error) {
+	return event.Compacted{Before: 300, After: 100, Took: time.Second}, f.err
+}
+
+func (f *fakeStore) Stats() (event.StoreStats, error) { return f.stats, f.err }
 
 func (f *fakeStore) Dead(q event.DeadQuery) ([]event.DeadLetter, error) {
 	var found []event.DeadLetter

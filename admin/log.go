@@ -57,6 +57,18 @@ func (t *teller) tell(n event.Notice) {
 		t.log.Warn("the API lists events without an id: they are told apart by a hash of their content", "source", n.Source)
 	case event.GapFound:
 		t.gap(n.Gap)
+	case event.StoreNote:
+		level := slog.LevelInfo
+		if n.Warn {
+			level = slog.LevelWarn
+		}
+		t.log.Log(context.Background(), level, "the store: "+n.What)
+	case event.ClockDoubted:
+		if n.Why == "" {
+			t.log.Info("the clock is believed again")
+		} else {
+			t.log.Warn("the clock can't be right: nothing expires until a server's clock agrees with it", "why", n.Why)
+		}
 	case event.StoreTrouble:
 		// No notice tells its end: it is over when it has not come for a while.
 		if now.Sub(t.storeAt) >= calmAfter {

@@ -63,6 +63,8 @@ func TestLines(t *testing.T) {
 		{event.Hashed{Source: "s"}, `level=WARN msg="the API lists events without an id: they are told apart by a hash of their content" source=s`},
 		{event.GapFound{Gap: event.Gap{Source: "s", From: at, Certain: true, Why: "w"}}, `level=ERROR msg="events are missing: the API can't give them any more" source=s from=2026-01-02T03:04:05Z why=w`},
 		{event.GapFound{Gap: event.Gap{Source: "s", Why: "w"}}, `level=WARN msg="events may be missing: the API may not have listed all" source=s why=w`},
+		{event.ClockDoubted{Why: "w"}, `level=WARN msg="the clock can't be right: nothing expires until a server's clock agrees with it" why=w`},
+		{event.ClockDoubted{}, `level=INFO msg="the clock is believed again"`},
 		{event.StoreTrouble{Err: errors.New("x")}, `level=ERROR msg="the store failed to write and has reopened its file" error=x times=1`},
 	} {
 		log, got := lines(slog.LevelDebug)

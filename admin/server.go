@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,6 +34,10 @@ type Store interface {
 	DropDead(ctx context.Context, sink string, seqs []uint64) (int, error)
 	// SetState changes how a sink does and wakes its worker.
 	SetState(ctx context.Context, sink string, state event.SinkState) error
+	// Backup writes the store as it stands at one moment to w; start is told first how many bytes come.
+	Backup(ctx context.Context, w io.Writer, start func(size int64) error) error
+	// Compact gives free space of the file back; who writes waits for it.
+	Compact(ctx context.Context) (event.Compacted, error)
 }
 
 // Server answers on the control socket.
@@ -77,7 +82,8 @@ func errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// Handler answers GET /v1/ping, /v1/status, /v1/check, /v1/places and /v1/dead, POST /v1/dead/retry, /v1/dead/drop, /v1/pause and /v1/resume. Whatever a
+// Handler answers GET /v1/ping, /v1/status, /v1/check, /v1/places, /v1/dead and /v1/store/backup, POST /v1/dead/retry, /v1/dead/drop,
+// /v1/pause, /v1/resume and /v1/store/compact. Whatever a
 // browser sends is refused: the socket may be forwarded to a port of somebody's desktop, and no page there shall speak to it.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -110,6 +116,8 @@ func (s *Server) Handler() http.Handler {
 	}
 	change("POST /v1/dead/retry", "sent again", s.Store.RetryDead)
 	change("POST /v1/dead/drop", "dropped", s.Store.DropDead)
+	mux.HandleFunc("GET /v1/store/backup", s.backup)
+	mux.HandleFunc("POST /v1/store/compact", s.compact)
 	handle("/", func(r *http.Request) (any, error) {
 		return nil, errorf(NotFound, "tidings %s does not know %s %s on its control socket", s.Version, r.Method, r.URL.Path)
 	})

@@ -118,6 +118,9 @@ func (s *Server) examine() (Status, []problem, error) {
 	if stats.Full != "" {
 		problems = append(problems, problem{LevelCritical, "nothing is taken in: " + stats.Full})
 	}
+	if stats.Clock != "" {
+		problems = append(problems, problem{LevelWarning, "nothing expires: " + stats.Clock})
+	}
 	for _, st := range sources {
 		entry, configured := s.source(st, now)
 		if !configured {

@@ -95,6 +95,21 @@ type StoreTrouble struct {
 	Err error
 }
 
+// StoreNote: the store did something by itself that a person may want to know of, or, as a warning, should.
+type StoreNote struct {
+	At   time.Time
+	Warn bool
+	What string // goes on after "the store: "
+}
+
+// ClockDoubted: the wall clock can't be right, so nothing expires until a server's clock agrees with it. An empty Why: it is
+// believed again.
+type ClockDoubted struct {
+	At  time.Time
+	Why string
+}
+
+func (ClockDoubted) notice() {}
 func (Polled) notice()       {}
 func (PollFailed) notice()   {}
 func (TakenIn) notice()      {}
@@ -104,3 +119,4 @@ func (GapFound) notice()     {}
 func (Attempted) notice()    {}
 func (SinkChanged) notice()  {}
 func (StoreTrouble) notice() {}
+func (StoreNote) notice()    {}

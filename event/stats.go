@@ -16,23 +16,32 @@ type SourceStats struct {
 
 // SinkStats is what the store knows of a sink, for status. Owed is kept as a count, not counted by scanning.
 type SinkStats struct {
-	Name     string
-	Frozen   bool // no longer configured; what it is owed waits for the name to come back
-	State    SinkState
-	Owed     uint64
-	Oldest   time.Time // when the oldest owed event was taken in; zero when nothing is owed
-	Retrying int       // failed at least once and due again
-	NextDue  time.Time // when the earliest retry is due; zero when none is
-	InFlight int
-	Dead     int
+	Name      string
+	Frozen    bool // no longer configured; what it is owed waits for the name to come back
+	State     SinkState
+	Owed      uint64
+	Oldest    time.Time // when the oldest owed event was taken in; zero when nothing is owed
+	Replaying uint64    // of Owed: what remains of replays, some of which may turn out to be owed or dead anyway
+	Retrying  int       // failed at least once and due again
+	NextDue   time.Time // when the earliest retry is due; zero when none is
+	InFlight  int
+	Dead      int
+}
+
+// Compacted is what a compaction of the store did.
+type Compacted struct {
+	Before int64         `json:"before"` // bytes of the file
+	After  int64         `json:"after"`
+	Took   time.Duration `json:"took"`
 }
 
 // StoreStats is what the store knows of itself.
 type StoreStats struct {
 	Path   string `json:"path"`
-	Size   int64  `json:"size"`           // bytes of the file
-	Used   int64  `json:"used"`           // of these, in use
-	Events uint64 `json:"events"`         // in the log
-	IDs    uint64 `json:"ids"`            // remembered
-	Full   string `json:"full,omitempty"` // why polling pauses; empty when it does not
+	Size   int64  `json:"size"`            // bytes of the file
+	Used   int64  `json:"used"`            // of these, in use
+	Events uint64 `json:"events"`          // in the log
+	IDs    uint64 `json:"ids"`             // remembered
+	Full   string `json:"full,omitempty"`  // why polling pauses; empty when it does not
+	Clock  string `json:"clock,omitempty"` // why the clock isn't believed, so that nothing expires; empty when it is
 }

@@ -78,9 +78,12 @@ type fakeStore struct {
 	written int // bytes of positions
 	fault   func(event.Commit) (before, after error)
 	lookup  func() error
+	date    time.Time // of the last answer
 }
 
 func newFakeStore() *fakeStore { return &fakeStore{known: map[string]bool{}} }
+
+func (s *fakeStore) SawDate(_ context.Context, date time.Time) { s.date = date }
 
 func (s *fakeStore) Position(string) (event.Position, error) { return s.pos, nil }
 

@@ -34,4 +34,6 @@ type Store interface {
 	Known(source string, ids []string) ([]bool, error)
 	// Commit makes one durable transaction of c, or none: event.ErrStale, event.ErrFull, event.ErrUnknownOutcome.
 	Commit(ctx context.Context, c event.Commit) (event.Committed, error)
+	// SawDate tells the store the time by a server that has just answered.
+	SawDate(ctx context.Context, date time.Time)
 }

@@ -158,6 +158,7 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 			return err
 		}
 		if !w.begun {
+			p.Store.SawDate(ctx, page.Date)
 			w.Head = page.Date
 			if w.Head.IsZero() {
 				w.Head = time.Now().Round(0)

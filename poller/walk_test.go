@@ -37,6 +37,9 @@ func TestIdlePollIsOneRequestAndWritesNothing(t *testing.T) {
 		if len(r.store.commits) != commits || string(r.store.pos.Data) != before {
 			t.Errorf("idle polls wrote %+v", r.store.commits[commits:])
 		}
+		if want := time.Now().Truncate(time.Second); !r.store.date.Equal(want) {
+			t.Errorf("the store was told that it is %v, the server said %v", r.store.date, want)
+		}
 		if told := last[event.Polled](t, r.told); told.Pages != 1 || told.Listed != 10 || told.New != 0 || told.Repeated != 10 {
 			t.Errorf("told %+v", told)
 		}

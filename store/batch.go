@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -22,6 +23,8 @@ type batch struct {
 	prints  map[fingerprint]struct{}
 	specs   *event.Topology // by this batch; nil: unchanged
 
+	tries    map[string]*triesDraft // by key
+	replays  map[uint64]*replayDraft
 	returned map[uint64]bool // events that dead letters put back into the log
 
 	next      uint64
@@ -42,8 +45,9 @@ type op struct {
 }
 
 func (s *Store) newBatch() *batch {
-	return &batch{s: s, st: s.st, now: time.Now().Round(0), sinks: map[string]*sinkDraft{}, sources: map[string]*source{},
-		prints: map[fingerprint]struct{}{}, returned: map[uint64]bool{}, wake: map[string]bool{},
+	s.clock.mark(s.st)
+	return &batch{s: s, st: s.st, now: s.clock.now(), sinks: map[string]*sinkDraft{}, sources: map[string]*source{},
+		prints: map[fingerprint]struct{}{}, returned: map[uint64]bool{}, tries: map[string]*triesDraft{}, replays: map[uint64]*replayDraft{}, wake: map[string]bool{},
 		next: s.st.next, nextChunk: s.st.nextChunk, nextAside: s.st.nextAside}
 }
 
@@ -62,6 +66,16 @@ func (b *batch) sequence(bucket string, n uint64) {
 
 // exec makes the transaction. Whatever it returns, the outcome is unknown: an error of the last sync may leave it durable.
 func (s *Store) exec(ops []op) error {
+	if mutants {
+		var done bool
+		if ops, done = s.execWrongly(ops); done {
+			return nil
+		}
+	}
+	return s.transact(ops)
+}
+
+func (s *Store) transact(ops []op) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return err
@@ -71,12 +85,9 @@ func (s *Store) exec(ops []op) error {
 		o := &ops[i]
 		bk := buckets[o.bucket]
 		if bk == nil {
-			if bk, err = tx.CreateBucketIfNotExists([]byte(o.bucket)); err != nil {
+			if bk, err = makeBucket(tx, o.bucket); err != nil {
 				_ = tx.Rollback()
 				return err
-			}
-			if o.bucket == bucketLog || o.bucket == bucketIDs {
-				bk.FillPercent = 1 // only ever appended to
 			}
 			buckets[o.bucket] = bk
 		}
@@ -86,6 +97,24 @@ func (s *Store) exec(ops []op) error {
 		}
 	}
 	return s.opt.commit(tx)
+}
+
+// makeBucket returns the bucket of that name. What is only ever appended to fills its pages.
+func makeBucket(tx *bolt.Tx, name string) (bk *bolt.Bucket, err error) {
+	if number, ok := strings.CutPrefix(name, prefixRun); ok {
+		if bk, err = tx.CreateBucketIfNotExists([]byte(bucketRun)); err == nil {
+			bk, err = bk.CreateBucketIfNotExists([]byte(number))
+		}
+	} else {
+		bk, err = tx.CreateBucketIfNotExists([]byte(name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if name == bucketLog || name == bucketIDs || strings.HasPrefix(name, prefixRun) {
+		bk.FillPercent = 1
+	}
+	return bk, nil
 }
 
 // sinkDraft is a sink as it will be after the batch. Only the writer changes what it copies.
@@ -154,16 +183,20 @@ func (b *batch) putSource(name string) {
 func (b *batch) setAside(n event.SetAside, data []byte) {
 	key := seqKey(b.nextAside)
 	b.nextAside++
+	n.At = b.now
+	b.put(bucketAside, key, asideRecord(key, n, data))
+	b.tell = append(b.tell, n)
+}
+
+func asideRecord(key []byte, n event.SetAside, data []byte) []byte {
 	e := newRecord(kindAside, 64+len(n.What)+len(n.Why)+len(data))
 	e.text(n.Source)
 	e.text(n.Sink)
-	e.time(b.now)
+	e.time(n.At)
 	e.text(n.What)
 	e.text(n.Why)
 	e.bytes(data)
-	b.put(bucketAside, key, e.seal(key))
-	n.At = b.now
-	b.tell = append(b.tell, n)
+	return e.seal(key)
 }
 
 // finish adds what the drafts amount to. s.mu is held.
@@ -172,6 +205,12 @@ func (b *batch) finish() {
 		if d.changed {
 			b.put(bucketSink, []byte(name), d.sink.record(d))
 		}
+	}
+	for _, r := range b.replays {
+		b.finishReplay(r)
+	}
+	for _, t := range b.tries {
+		b.put(bucketTries, t.key, t.t.record(t.key))
 	}
 	if b.next != b.st.next {
 		b.sequence(bucketLog, b.next-1)
@@ -196,6 +235,7 @@ func (b *batch) apply() {
 		k := d.sink
 		k.frozen, k.state, k.idle, k.idleSince, k.fresh = d.frozen, d.state, d.idle, d.idleSince, d.fresh
 		k.scan = max(k.scan, d.floor)
+		k.version++
 	}
 	b.st.next, b.st.nextChunk, b.st.nextAside = b.next, b.nextChunk, b.nextAside
 	if b.specs != nil {

@@ -10,7 +10,6 @@ import (
 
 const (
 	collectSlice = 1000 // events looked at, and so deleted at most, in one transaction
-	expireSlice  = 200  // chunks of ids in one transaction
 	tidySlices   = 20   // transactions in a row before requests and ticks get their turn
 )
 
@@ -40,14 +39,23 @@ func (s *Store) tidy() {
 		s.repairs = nil
 		_ = s.write(repairs) // its failure was told, and the next reading finds them again
 	}
+	s.side.write(s, false)
+	s.tellClock()
+	s.endReplays()
 	s.room.measure(s)
 	if s.room.full != "" {
 		s.makeRoom()
+		for s.expire() && len(s.requests) == 0 { // ids that are old enough leave room too
+		}
 		return
 	}
 	for range tidySlices {
-		more := s.collect(false)
-		if !s.expire() && !more || len(s.requests) > 0 {
+		collecting, sealing, expiring := s.collect(false), s.seal(), s.expire()
+		if !collecting && !sealing && !expiring {
+			s.shrink(true)
+			return
+		}
+		if len(s.requests) > 0 {
 			return
 		}
 	}
@@ -67,18 +75,15 @@ func (s *Store) makeRoom() {
 	}
 }
 
-// clockIsBehind reports whether the wall clock stands before the newest stored time, and so is wrong.
-func (s *Store) clockIsBehind() bool { return time.Now().Before(s.st.newest) }
-
 // collect deletes one slice and reports whether there may be more to delete at once.
 func (s *Store) collect(pressed bool) bool {
-	if s.db == nil {
+	if s.db == nil || s.held() {
 		return false
 	}
-	st, now := s.st, time.Now()
+	st, now := s.st, s.clock.now()
 	c := st.collector
 	floor := s.floor()
-	idle := c.pos >= floor || !pressed && (s.clockIsBehind() || now.Before(c.notBefore))
+	idle := c.pos >= floor || !pressed && (!s.clock.trusted(st.newest) || now.Before(c.notBefore))
 	var keys [][]byte
 	pinned := maps.Clone(c.pinned)
 	for seq := range pinned {
@@ -105,9 +110,11 @@ func (s *Store) collect(pressed bool) bool {
 				}
 				seq := binary.BigEndian.Uint64(key)
 				// One that can't be read has been set aside by whoever wanted it.
-				if h, err := readHead(key, value); err == nil && !pressed && now.Before(h.received.Add(s.opt.Keep)) {
-					c.notBefore = h.received.Add(s.opt.Keep)
-					return nil
+				if h, err := readHead(key, value); err == nil && !pressed {
+					if at := st.amended.event(seq, h.received).Add(s.opt.Keep); now.Before(at) {
+						c.notBefore = at
+						return nil
+					}
 				}
 				if looked++; looked > collectSlice {
 					more = true
@@ -126,9 +133,23 @@ func (s *Store) collect(pressed bool) bool {
 		}
 	}
 	c.pinned = pinned
-	err := s.write([]*request{{prepare: func(b *batch) error {
+	var failsKeys, triesKeys [][]byte
+	err := s.view(func(tx *bolt.Tx) error {
+		failsKeys, triesKeys = triesOf(tx, keys, c.pos)
+		return nil
+	})
+	if err != nil {
+		return false
+	}
+	err = s.write([]*request{{prepare: func(b *batch) error {
 		for _, key := range keys {
 			b.delete(bucketLog, key)
+		}
+		for _, key := range failsKeys {
+			b.delete(bucketFails, key)
+		}
+		for _, key := range triesKeys {
+			b.delete(bucketTries, key)
 		}
 		b.after = append(b.after, func(st *state) {
 			st.collector = c
@@ -148,8 +169,18 @@ func (s *Store) floor() uint64 {
 		if low, ok := k.floor(); ok {
 			floor = min(floor, low)
 		}
+		for _, r := range k.replays {
+			floor = min(floor, r.pin)
+		}
 	}
 	return floor
+}
+
+// held reports whether somebody wants nothing collected now.
+func (s *Store) held() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.st.holds > 0
 }
 
 // held reports whether a sink's exception needs the event. Only the writer asks.
@@ -158,52 +189,11 @@ func (st *state) held(seq uint64) bool {
 		if k.failing[seq] != nil {
 			return true
 		}
+		for _, r := range k.replays {
+			if seq >= r.pin && seq < r.what.To {
+				return true
+			}
+		}
 	}
 	return false
-}
-
-// expire forgets one slice of ids that are older than Remember and reports whether there may be more.
-func (s *Store) expire() bool {
-	m := s.st.memory
-	// A chunk's time is cut to the second.
-	old := func(at time.Time) bool { return time.Now().After(at.Add(s.opt.Remember + time.Second)) }
-	if s.db == nil || s.opt.Remember <= 0 || m.oldest.IsZero() || !old(m.oldest) || s.clockIsBehind() {
-		return false
-	}
-	var keys [][]byte
-	var prints []fingerprint
-	var oldest time.Time
-	more := false
-	err := s.view(func(tx *bolt.Tx) error {
-		cursor := tx.Bucket([]byte(bucketIDs)).Cursor()
-		for key, value := cursor.First(); key != nil; key, value = cursor.Next() {
-			at, chunk, err := readChunk(key, value)
-			if err != nil {
-				continue // it is set aside at the next opening
-			}
-			if more = old(at) && len(keys) == expireSlice; !old(at) || more {
-				oldest = at
-				return nil
-			}
-			keys = append(keys, append([]byte(nil), key...))
-			prints = append(prints, chunk...)
-		}
-		return nil
-	})
-	if err != nil {
-		return false
-	}
-	err = s.write([]*request{{prepare: func(b *batch) error {
-		for _, key := range keys {
-			b.delete(bucketIDs, key)
-		}
-		b.after = append(b.after, func(st *state) {
-			for _, f := range prints {
-				delete(st.memory.table, f)
-			}
-			st.memory.oldest = oldest
-		})
-		return nil
-	}}})
-	return err == nil && more
 }

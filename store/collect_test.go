@@ -64,34 +64,6 @@ func TestDeliveredHistoryIsCollectedAfterKeep(t *testing.T) {
 	})
 }
 
-func TestIDsAreForgottenAfterRemember(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := fresh(t, Options{Remember: 24 * time.Hour}, "app")
-		b.commit("p", events(1, 500)...)
-		time.Sleep(12 * time.Hour)
-		b.commit("q", events(501, 61)...)
-		time.Sleep(12*time.Hour - time.Second)
-		if n := b.stats().IDs; n != 561 {
-			t.Fatalf("%d ids", n)
-		}
-		time.Sleep(time.Minute)
-		if n := b.stats().IDs; n != 61 {
-			t.Fatalf("%d ids", n)
-		}
-		if done := b.commit("r", events(500, 2)...); done.New != 1 || done.Repeated != 1 {
-			t.Fatalf("%+v", done)
-		}
-		b = b.again("app")
-		if n := b.stats().IDs; n != 62 {
-			t.Fatalf("%d ids", n)
-		}
-		time.Sleep(25 * time.Hour)
-		if n := b.stats().IDs; n != 0 {
-			t.Fatalf("%d ids", n)
-		}
-	})
-}
-
 func TestNothingExpiresWhileTheClockIsBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := fresh(t, Options{Remember: time.Minute, Keep: time.Minute}, "app")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"tidings/event"
@@ -26,15 +27,13 @@ func (s *Store) Position(source string) (event.Position, error) {
 // Known reports for each id whether it is remembered.
 func (s *Store) Known(source string, ids []string) ([]bool, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dead != nil {
-		return nil, s.dead
-	}
-	known := make([]bool, len(ids))
+	m := s.st.memory
+	s.mu.Unlock()
+	prints := make([]fingerprint, len(ids))
 	for i, id := range ids {
-		known[i] = s.st.memory.known(s.st.memory.fingerprint(source, id))
+		prints[i] = m.fingerprint(source, id)
 	}
-	return known, nil
+	return s.remembered(prints)
 }
 
 // Commit makes c durable, or nothing of it: event.ErrStale, event.ErrFull, event.ErrUnknownOutcome. Only of a commit with more
@@ -81,10 +80,7 @@ func (s *Store) commitPart(ctx context.Context, c event.Commit) (event.Committed
 		size += len(ev.Data)
 	}
 	if c.Gap == nil && c.Generation == src.generation && (c.Position == nil || src.position != nil && bytes.Equal(c.Position, src.position)) {
-		s.mu.Lock()
-		repeats := s.dead == nil && allKnown(s.st.memory, prints)
-		s.mu.Unlock()
-		if repeats {
+		if known, err := s.remembered(prints); err == nil && !slices.Contains(known, false) {
 			return event.Committed{Repeated: len(prints)}, nil
 		}
 	}
@@ -99,15 +95,6 @@ func (s *Store) commitPart(ctx context.Context, c event.Commit) (event.Committed
 	return done, nil
 }
 
-func allKnown(m *memory, prints []fingerprint) bool {
-	for _, f := range prints {
-		if !m.known(f) {
-			return false
-		}
-	}
-	return true
-}
-
 func (b *batch) commit(c event.Commit, prints []fingerprint) (event.Committed, error) {
 	var done event.Committed
 	src := b.source(c.Source)
@@ -118,10 +105,14 @@ func (b *batch) commit(c event.Commit, prints []fingerprint) (event.Committed, e
 	case src.generation != c.Generation:
 		return done, fmt.Errorf("source %s: %w", c.Source, event.ErrStale)
 	}
+	known, err := b.known(prints)
+	if err != nil {
+		return done, err
+	}
 	var unseen []int
 	seen := map[fingerprint]bool{}
 	for i, f := range prints {
-		if seen[f] || b.known(f) {
+		if seen[f] || known[i] {
 			done.Repeated++
 			continue
 		}

@@ -42,7 +42,7 @@ func (s *Store) Dead(q event.DeadQuery) ([]event.DeadLetter, error) {
 				seq := binary.BigEndian.Uint64(key)
 				r, err := readDead(key, value)
 				if err != nil {
-					r = ruined(seq, err)
+					r = ruined(seq, s.clock.now(), err)
 					repairs = append(repairs, rewritten(name, seq, r, value, err))
 				}
 				if len(q.IDs) > 0 && !slices.Contains(q.IDs, r.event.ID) {
@@ -61,8 +61,7 @@ func (s *Store) Dead(q event.DeadQuery) ([]event.DeadLetter, error) {
 }
 
 // ruined stands for a dead letter whose record can't be read.
-func ruined(seq uint64, why error) deadRecord {
-	now := time.Now()
+func ruined(seq uint64, now time.Time, why error) deadRecord {
 	return deadRecord{unreadable: true, at: now,
 		last:  event.Attempt{At: now, Reason: fmt.Sprintf("its record can't be read: %v; its bytes are set aside", why)},
 		event: event.Event{ID: fmt.Sprintf("unreadable-%d", seq), Received: now}}
@@ -114,9 +113,11 @@ func (s *Store) RetryDead(ctx context.Context, sink string, seqs []uint64) (int,
 		if ok, err := b.putBack(seq, r.event); !ok || err != nil {
 			return false, err
 		}
-		x := &exception{seq: seq, attempts: r.attempts, due: time.Now(), replay: true, last: r.last, heap: -1}
+		x := &exception{seq: seq, attempts: r.attempts, due: b.now, replay: true, last: r.last, heap: -1}
+		x.earlier = slices.DeleteFunc(b.failures(d.index, seq), func(f event.Tried) bool { return f.At.Equal(r.last.At) })
 		b.put(prefixX+sink, key, x.record(key, d.index))
-		x.last = event.Attempt{At: r.last.At}
+		x.forget()
+		x.due = time.Now()
 		k := d.sink
 		b.after = append(b.after, func(*state) { k.add(x) })
 		b.wake[sink] = true
@@ -146,6 +147,14 @@ func (b *batch) putBack(seq uint64, ev event.Event) (bool, error) {
 			st.events++
 			st.collector.pin(seq)
 		})
+		for _, k := range b.st.sinks {
+			for _, r := range k.replays {
+				if seq >= r.what.From && seq < r.what.To && r.selects(ev) {
+					d := b.replay(r)
+					d.returned = append(d.returned, seq)
+				}
+			}
+		}
 	case headErr != nil && seq >= b.s.floor():
 		return false, nil
 	}

@@ -2,6 +2,9 @@ package store
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -13,15 +16,71 @@ import (
 
 // A disk that is truly full: what is owed goes on, and taking in resumes when history has made room.
 func TestAFullDisk(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
-		t.Skipf("can't mount a small file system here: %v", err)
+	t.Run("tmpfs", func(t *testing.T) {
+		dir := t.TempDir()
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
+			t.Skipf("can't mount a small file system here, which takes root: %v", err)
+		}
+		unmountAfter(t, dir)
+		fullDisk(t, dir)
+	})
+	t.Run("ext4", func(t *testing.T) {
+		image, dir := filepath.Join(t.TempDir(), "disk"), t.TempDir()
+		if os.Getuid() != 0 {
+			t.Skip("can't mount a disk here: that takes root")
+		}
+		if err := os.WriteFile(image, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(image, 12<<20); err != nil {
+			t.Fatal(err)
+		}
+		for _, command := range [][]string{{"mkfs.ext4", "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
+			if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+				t.Skipf("can't mount a disk here: %s: %v: %s", command[0], err, out)
+			}
+		}
+		unmountAfter(t, dir)
+		fullDisk(t, dir)
+	})
+}
+
+// A disk without room for the first start: it is refused with a sentence, and succeeds once there is room.
+func TestNoRoomForAFirstStart(t *testing.T) {
+	for pages := range 14 {
+		dir := t.TempDir()
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk", 4+4*pages)); err != nil {
+			t.Skipf("can't mount a small file system here, which takes root: %v", err)
+		}
+		unmountAfter(t, dir)
+		path := filepath.Join(dir, "store.db")
+		s, err := Open(path, Options{Create: true})
+		if err == nil {
+			if err := s.Close(); err != nil {
+				t.Errorf("%d pages: %v", pages, err)
+			}
+		} else if bad := isSentence(err.Error()); bad != "" || !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%d pages: %v %s", pages, err, bad)
+		}
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=8m"); err != nil {
+			t.Fatal(err)
+		}
+		b := openAt(t, path, Options{})
+		b.apply(topology("app"))
+		b.commit("p", events(1, 3)...)
+		b.end()
 	}
+}
+
+func unmountAfter(t *testing.T, dir string) {
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, 0); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+func fullDisk(t *testing.T, dir string) {
 	b := openAt(t, filepath.Join(dir, "store.db"), Options{Keep: 0, tick: 20 * time.Millisecond})
 	b.apply(topology("app"))
 	page := func(n int) []event.Event {

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"tidings/event"
 )
 
@@ -17,6 +19,7 @@ type exception struct {
 	wait        time.Duration // drawn when it was settled: due is never further away than this
 	replay      bool
 	last        event.Attempt // whole in the file, in memory only its time
+	earlier     fails         // in the file only: the failures before the last one
 
 	inFlight bool
 	heap     int // its place in the sink's heap; -1 when it isn't there
@@ -90,6 +93,9 @@ func (k *sink) release(seq uint64) {
 	if k.out[seq] {
 		k.out[seq] = false
 	}
+	if r := k.again(seq); r != nil {
+		r.out[seq] = false
+	}
 	if x := k.failing[seq]; x != nil && x.inFlight {
 		x.inFlight = false
 		x.due = time.Now()
@@ -102,6 +108,11 @@ func (k *sink) releaseAll() {
 	for seq := range k.out {
 		k.out[seq] = false
 	}
+	for _, r := range k.replays {
+		for seq := range r.out {
+			r.out[seq] = false
+		}
+	}
 	for seq, x := range k.failing {
 		if x.inFlight {
 			k.release(seq)
@@ -112,11 +123,39 @@ func (k *sink) releaseAll() {
 // inFlight reports whether seq was handed out and is neither settled nor released.
 func (k *sink) inFlight(seq uint64) bool {
 	x := k.failing[seq]
-	return k.out[seq] || x != nil && x.inFlight
+	r := k.again(seq)
+	return k.out[seq] || x != nil && x.inFlight || r != nil && r.out[seq]
 }
 
 // postpone changes when x, which is not in flight, is due.
 func (k *sink) postpone(x *exception, due time.Time) {
 	x.due = due
 	heap.Fix(&k.due, x.heap)
+}
+
+// forget drops what only the file keeps.
+func (x *exception) forget() {
+	x.last, x.earlier = event.Attempt{At: x.last.At}, nil
+}
+
+// failures are all that are kept of it; of the last one all but the end of its answer is in last alone.
+func (x *exception) failures() fails {
+	if x.last.At.IsZero() {
+		return x.earlier
+	}
+	return x.earlier.with(event.Tried{Number: x.attempts, Replay: x.replay, Attempt: x.last}, maxFails)
+}
+
+// exception reads what is stored of a failing delivery. It is called before the batch's transaction begins.
+func (b *batch) exception(sink string, seq uint64) (x *exception, err error) {
+	err = b.s.view(func(tx *bolt.Tx) error {
+		key := seqKey(seq)
+		value := tx.Bucket([]byte(prefixX + sink)).Get(key)
+		if value == nil {
+			return errMissing
+		}
+		x, err = readException(key, value)
+		return err
+	})
+	return x, err
 }

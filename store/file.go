@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -17,18 +18,29 @@ import (
 
 // The buckets. Keys of sequences are big-endian, so that their order is the order of taking in.
 const (
-	bucketMeta  = "meta"  // schema, uuid, created, hashkey
+	bucketMeta  = "meta"  // schema, uuid, created, hashkey, clock
 	bucketSrc   = "src"   // source name -> position, identity, gaps
 	bucketLog   = "log"   // seq -> event and who wants it; grows at its right edge
 	bucketIDs   = "ids"   // chunk number -> at most chunkSize fingerprints and when they were taken in
+	bucketRuns  = "runs"  // number of a sealed run -> what it holds, and which chunks of ids it came from
+	bucketRun   = "run"   // number of a run -> a bucket: first fingerprint -> a sorted chunk of at most chunkSize
+	bucketTries = "tries" // block of seqs, sink index -> when each was delivered to that sink, 16 bytes each
+	bucketFails = "fails" // seq, sink index -> the last failures of a delivery that is no longer owed
+	bucketAgain = "again" // number of a replay -> what it covers and how far it has come
 	bucketSink  = "sink"  // sink name -> what it is owed and how it does
 	bucketAside = "aside" // number -> bytes that can't be an event, or a record that can't be read
+	prefixRun   = "run/"  // + number of a run, 8 bytes: that run's bucket within the bucket run
 	prefixX     = "x/"    // + sink name: seq -> a delivery that failed, and is owed
 	prefixDead  = "dead/" // + sink name: seq -> a delivery that was given up on, with its event
 )
 
-// schema is the version of the layout. A store of a newer one is refused.
-const schema = 1
+// schema is the version of the layout. A store of a newer one is refused, one of an older one is migrated at opening.
+const schema = 2
+
+// buckets are those that every store has, in the layout of today.
+func buckets() []string {
+	return []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside, bucketRuns, bucketRun, bucketTries, bucketFails, bucketAgain}
+}
 
 const lockWait = 2 * time.Second
 
@@ -39,21 +51,38 @@ func boltOptions() *bolt.Options {
 	if strconv.IntSize == 64 {
 		o.InitialMmapSize = 4 << 30
 	}
+	o.NoSync = mutants && mutant("no-sync")
 	return o
 }
 
 // openFile opens an existing file and checks that it is a store of a version that this program reads.
-func openFile(path string) (db *bolt.DB, err error) {
+func openFile(path string) (*bolt.DB, error) { return openFileAs(path, path) }
+
+// openFileAs opens the file at real, which is or will be in place at path.
+func openFileAs(real, path string) (db *bolt.DB, err error) {
 	defer func() {
-		// bbolt panics over a page that isn't what it should be. The handle is lost, so the process should end.
+		// What was examined should leave bbolt no reason to panic. The handle is lost, so the process should end.
 		if p := recover(); p != nil {
 			db, err = nil, damaged(path, fmt.Errorf("%v", p))
 		}
 	}()
-	db, err = bolt.Open(path, 0o600, boltOptions())
+	o := boltOptions()
+	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) {
+		f, err := grab(real, path)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := examine(f); err != nil && !mutant("blind-preflight") {
+			return nil, errors.Join(damaged(path, err), f.Close())
+		}
+		return f, nil
+	}
+	db, err = bolt.Open(path, 0o600, o)
+	_, isDamaged := errors.AsType[*DamagedError](err)
+	_, inUse := errors.AsType[*InUseError](err)
 	switch {
-	case errors.Is(err, berrors.ErrTimeout):
-		return nil, &InUseError{Path: path, PID: readPID(path)}
+	case isDamaged, inUse:
+		return nil, err
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return nil, damaged(path, err)
 	case errors.Is(err, os.ErrPermission):
@@ -61,30 +90,103 @@ func openFile(path string) (db *bolt.DB, err error) {
 	case err != nil:
 		return nil, fmt.Errorf("can't open the store %s: %w", path, err)
 	}
-	if err := db.View(checkSchema); err != nil {
+	old := false
+	err = db.View(func(tx *bolt.Tx) error {
+		v, err := checkSchema(tx)
+		old = v < schema
+		return err
+	})
+	if err == nil && old {
+		err = db.Update(migrate)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("can't open the store %s: %w", path, err), db.Close())
 	}
 	return db, nil
 }
 
-func damaged(path string, why error) error {
-	return fmt.Errorf("the store %s is damaged (%w); keep the file and restore a backup", path, why)
+// grab opens the file at real and locks it against every other process. bbolt then locks the same handle once more, which
+// changes nothing. A file that is no longer the one in place at path, since a compaction replaced it meanwhile, is not taken.
+func grab(real, path string) (*os.File, error) {
+	for deadline := time.Now().Add(lockWait); ; time.Sleep(50 * time.Millisecond) {
+		fd, err := syscall.Open(real, syscall.O_RDWR|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: path, Err: err}
+		}
+		f := os.NewFile(uintptr(fd), path) // errors name the place that it has or will have
+		err = syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil && (real != path || inPlace(f, path)) {
+			return f, nil
+		}
+		_ = f.Close()
+		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return nil, fmt.Errorf("locking it: %w", err)
+		}
+		if time.Now().After(deadline) {
+			return nil, &InUseError{Path: path, PID: readPID(path)}
+		}
+	}
 }
 
-func checkSchema(tx *bolt.Tx) error {
-	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} {
+func inPlace(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+// DamagedError: the store can't be opened as it is. Nothing was changed.
+type DamagedError struct {
+	Path string
+	Why  error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("the store %s is damaged (%v); nothing was changed: restore a backup, or run \"tidings store repair\", "+
+		"which keeps the file, saves what can be read and says what is lost", e.Path, e.Why)
+}
+
+func (e *DamagedError) Unwrap() error { return e.Why }
+
+func damaged(path string, why error) error { return &DamagedError{Path: path, Why: why} }
+
+// checkSchema returns the version of the layout, at most today's.
+func checkSchema(tx *bolt.Tx) (uint64, error) {
+	stranger := errors.New("it is a database of another program")
+	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} { // of every version
 		if tx.Bucket([]byte(name)) == nil {
-			return errors.New("it is a database of another program")
+			return 0, stranger
 		}
 	}
 	stored := tx.Bucket([]byte(bucketMeta)).Get([]byte("schema"))
 	if len(stored) != 8 {
-		return errors.New("it is a database of another program")
+		return 0, stranger
 	}
-	if v := binary.BigEndian.Uint64(stored); v > schema {
-		return fmt.Errorf("it was written by a newer version (layout %d, this program reads up to %d); use that version", v, schema)
+	v := binary.BigEndian.Uint64(stored)
+	if v > schema {
+		return v, fmt.Errorf("it was written by a newer version (layout %d, this program reads up to %d); use that version", v, schema)
 	}
-	return nil
+	if v == schema {
+		for _, name := range buckets() {
+			if tx.Bucket([]byte(name)) == nil {
+				return v, fmt.Errorf("its bucket %s is missing; keep the file and restore a backup", name)
+			}
+		}
+	}
+	return v, nil
+}
+
+// migrate makes today's layout of an older one in one transaction. From 1 to 2 only buckets are added: ids of version 1 are ids
+// that wait for being sealed.
+func migrate(tx *bolt.Tx) error {
+	for _, name := range buckets() {
+		if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+			return err
+		}
+	}
+	return tx.Bucket([]byte(bucketMeta)).Put([]byte("schema"), seqKey(schema))
 }
 
 // create makes an empty store under a temporary name and puts it in place whole: a power cut while bbolt writes its first
@@ -107,7 +209,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(db.Update(layout), db.Sync(), db.Close()); err != nil {
+	if err := errors.Join(db.Update(layout), db.Sync(), db.Close(), ownLike(temp, dir)); err != nil {
 		return err
 	}
 	// A link, unlike a rename, never replaces a store that another process has just created. Some file systems have no links.
@@ -116,15 +218,11 @@ func create(path string) error {
 			return err
 		}
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(dir)
 }
 
 func layout(tx *bolt.Tx) error {
-	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} {
+	for _, name := range buckets() {
 		if _, err := tx.CreateBucket([]byte(name)); err != nil {
 			return err
 		}

@@ -25,13 +25,23 @@ type plan struct {
 	scan   uint64
 	head   uint64 // the first seq not to look at: memory doesn't know of it yet
 	failed []*exception
+
+	replay    *replayJob // the one that hands out something, if one does
+	again     []uint64   // of it, from before its scan
+	againWant int        // how many more, from its scan on
+	againScan uint64
+	againTo   uint64
+	version   uint64 // of the sink
 }
 
-// Next hands out at most fresh deliveries that were never attempted and at most retries whose time has come. When it has
+// Next hands out at most fresh deliveries that were never attempted and at most retries whose time has come. Of the fresh ones
+// half are a replay's, as long as there are both. When it has
 // looked at as much of the log as one asking may, it can hand out none and still say More.
 func (s *Store) Next(name string, fresh, retries int) (event.Due, error) {
 	return s.handOut(name, func(k *sink, p *plan) {
-		k.planFresh(p, fresh)
+		again := k.share(fresh)
+		k.planFresh(p, fresh-again)
+		k.planReplay(p, again)
 		for now := time.Now(); len(p.failed) < retries && len(k.due) > 0 && !k.due[0].due.After(now); {
 			p.failed = append(p.failed, k.due[0])
 			k.take(k.due[0])
@@ -45,6 +55,8 @@ func (s *Store) Probe(name string) (event.Delivery, bool, error) {
 		due, err := s.handOut(name, func(k *sink, p *plan) {
 			if k.waiting() {
 				k.planFresh(p, 1)
+			} else if k.replaying() {
+				k.planReplay(p, 1)
 			} else if len(k.due) > 0 {
 				oldest := slices.MinFunc(k.due, func(a, b *exception) int {
 					return cmp.Or(a.last.At.Compare(b.last.At), cmp.Compare(a.seq, b.seq))
@@ -63,6 +75,22 @@ func (s *Store) Probe(name string) (event.Delivery, bool, error) {
 			return event.Delivery{}, false, nil
 		}
 	}
+}
+
+// share is how many of n deliveries a replay gets.
+func (k *sink) share(n int) int {
+	switch {
+	case n <= 0 || !k.replaying():
+		return 0
+	case !k.waiting():
+		return n
+	case n == 1:
+		if k.turn = !k.turn; k.turn {
+			return 0
+		}
+		return 1
+	}
+	return n / 2
 }
 
 // waiting reports whether a fresh delivery is not in flight.
@@ -128,7 +156,7 @@ func (s *Store) handOut(name string, choose func(*sink, *plan)) (event.Due, erro
 			s.mu.Unlock()
 			return event.Due{}, fmt.Errorf("reading what sink %s is owed: %w", name, err)
 		}
-		due := k.register(p, f, s.clock())
+		due := k.register(p, f, s.clock.age())
 		lost := p.want > 0 && k.unseen() > 0 && f.scan >= p.head && st.next == p.head
 		s.mu.Unlock()
 		if len(f.spoiled) == 0 && !lost {
@@ -145,7 +173,7 @@ func (s *Store) handOut(name string, choose func(*sink, *plan)) (event.Due, erro
 
 // takeBack undoes a plan that could not be read. s.mu is held.
 func (k *sink) takeBack(p plan) {
-	for _, seq := range p.fresh {
+	for _, seq := range slices.Concat(p.fresh, p.again) {
 		k.release(seq)
 	}
 	for _, x := range p.failed {
@@ -167,6 +195,7 @@ func (k *sink) register(p plan, f found, clock time.Time) event.Due {
 			due.Deliveries = append(due.Deliveries, event.Delivery{Seq: seq, Sink: k.name, Event: ev})
 		}
 	}
+	k.registerReplay(p, f, &due)
 	slices.SortFunc(p.failed, func(a, b *exception) int { return cmp.Compare(a.seq, b.seq) })
 	for _, x := range p.failed {
 		if ev, ok := f.events[x.seq]; ok {
@@ -174,7 +203,7 @@ func (k *sink) register(p plan, f found, clock time.Time) event.Due {
 				Attempts: x.attempts, FailingFor: k.age(x, clock), Replay: x.replay})
 		}
 	}
-	due.Failing, due.More = k.counted, k.waiting()
+	due.Failing, due.More = k.counted, k.waiting() || k.replaying()
 	if len(k.due) > 0 {
 		due.Next = k.due[0].due
 	}

@@ -15,6 +15,9 @@ type found struct {
 	scanned []uint64               // fresh ones from scan on
 	scan    uint64                 // where the next scan goes on
 	spoiled []*request             // one for each that can't be read
+
+	again     []candidate // of a replay, from its scan on
+	againScan uint64      // where its next scan goes on
 }
 
 // read reads what was planned in one short transaction; all of it is copied.
@@ -30,6 +33,12 @@ func (s *Store) read(name string, p plan) (found, error) {
 		}
 		if p.want > 0 {
 			f.walk(log, name, p)
+		}
+		for _, seq := range p.again {
+			f.take(name, seq, log.Get(seqKey(seq)))
+		}
+		if p.againWant > 0 {
+			f.walkReplay(tx, name, p)
 		}
 		return nil
 	})

@@ -16,7 +16,12 @@ const (
 	kindFailed byte = 'X'
 	kindDead   byte = 'D'
 	kindIDs    byte = 'I'
+	kindRun    byte = 'R'
 	kindAside  byte = 'A'
+	kindClock  byte = 'C'
+	kindTries  byte = 'T'
+	kindFails  byte = 'F'
+	kindAgain  byte = 'J'
 )
 
 const (
@@ -87,7 +92,7 @@ func open(kind byte, key, value []byte) (*decoder, error) {
 		return nil, errShort
 	case value[0] != kind:
 		return nil, errMagic
-	case checksum(key, value[:2], value[recordHead:]) != binary.BigEndian.Uint32(value[2:]):
+	case checksum(key, value[:2], value[recordHead:]) != binary.BigEndian.Uint32(value[2:]) && !mutant("blind-checksum"):
 		return nil, errChecksum
 	case value[1] != recordVersion:
 		return nil, errVersion

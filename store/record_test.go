@@ -42,7 +42,7 @@ func readAll(key, value []byte) {
 	_, _ = readSink(key, value)
 	_, _ = readException(key, value)
 	_, _ = readDead(key, value)
-	_, _, _ = readChunk(key, value)
+	_, _, _ = readChunk(key, value, nil)
 }
 
 func TestTimesAreKeptWhole(t *testing.T) {

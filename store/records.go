@@ -84,6 +84,17 @@ func readEvent(key, value []byte) (event.Event, error) {
 	return ev, d.err
 }
 
+// readFacts reads what says which event it is, without its body and without checking it as a whole.
+func readFacts(key, value []byte) (head, event.Event, error) {
+	h, err := readHead(key, value)
+	if err != nil {
+		return head{}, event.Event{}, err
+	}
+	d := &decoder{b: value[h.rest:]}
+	ev := event.Event{Source: d.text(), ID: d.text(), Type: d.text(), Time: d.time(), Received: h.received}
+	return h, ev, d.err
+}
+
 // event writes all but Received and Broken.
 func (e *encoder) event(ev event.Event) {
 	e.text(ev.Source)
@@ -188,6 +199,7 @@ func (x *exception) record(key []byte, sink uint16) []byte {
 	e.time(x.due.Round(0))
 	e.duration(x.wait)
 	e.attempt(x.last)
+	e.fails(x.earlier)
 	return e.seal(key)
 }
 
@@ -199,6 +211,9 @@ func readException(key, value []byte) (*exception, error) {
 	d.uint() // the sink, for a salvage without the tree
 	x := &exception{seq: binary.BigEndian.Uint64(key), replay: d.bool(), attempts: int(d.uint()),
 		first: d.time(), idleAtFirst: d.duration(), due: d.time(), wait: d.duration(), last: d.attempt()}
+	if len(d.b) > 0 { // layout 1 knew none
+		x.earlier = d.fails()
+	}
 	return x, d.err
 }
 

@@ -57,15 +57,17 @@ func (b *batch) settle(settled []event.Settlement) error {
 		d := b.sink(v.Sink)
 		switch v.Outcome {
 		case event.Delivered:
+			old := b.failing(d, v.Seq)
+			b.delivered(d.index, v.Seq, event.Tried{Number: old.attempts + 1, Replay: old.replay, Attempt: v.Attempt})
+			b.failed(d.index, v.Seq, old.failures())
 			b.takeOff(d, v.Seq)
 		case event.Retry:
 			b.retry(d, v)
 		case event.Dead:
-			attempts := 1
-			if x := d.failing[v.Seq]; x != nil {
-				attempts = x.attempts + 1
-			}
-			b.bury(d, v.Seq, deadRecord{sink: d.index, at: b.now, attempts: attempts, last: v.Attempt, event: letters[i]})
+			old := b.failing(d, v.Seq)
+			last := event.Tried{Number: old.attempts + 1, Replay: old.replay, Attempt: v.Attempt}
+			b.failed(d.index, v.Seq, old.failures().with(last, maxFails))
+			b.bury(d, v.Seq, deadRecord{sink: d.index, at: b.now, attempts: last.Number, last: v.Attempt, event: letters[i]})
 		}
 	}
 	return nil
@@ -101,8 +103,7 @@ func (b *batch) takeOff(d *sinkDraft, seq uint64) {
 	if _, failing := d.failing[seq]; failing {
 		b.delete(prefixX+d.name, seqKey(seq))
 	} else {
-		d.fresh--
-		d.changed = true
+		b.leave(d, seq)
 	}
 	k := d.sink
 	b.after = append(b.after, func(*state) {
@@ -111,28 +112,63 @@ func (b *batch) takeOff(d *sinkDraft, seq uint64) {
 	})
 }
 
+// failing returns a copy of what is known of a delivery in flight, its failures included.
+func (b *batch) failing(d *sinkDraft, seq uint64) *exception {
+	x := &exception{seq: seq, replay: b.again(d.sink, seq) != nil}
+	if old := d.sink.failing[seq]; old != nil {
+		*x = *old
+		if whole, err := b.exception(d.name, seq); err == nil {
+			x.last, x.earlier = whole.last, whole.earlier
+		} else {
+			b.setAside(event.SetAside{Sink: d.name, What: "the record " + bucketKey(prefixX+d.name, seqKey(seq)),
+				Why: err.Error() + "; earlier attempts of this delivery are forgotten"}, nil)
+			x.last = event.Attempt{}
+		}
+	}
+	x.inFlight, x.heap = false, -1
+	return x
+}
+
+// leave ends that a delivery in flight is fresh, or a replay's.
+func (b *batch) leave(d *sinkDraft, seq uint64) {
+	if r := b.again(d.sink, seq); r != nil {
+		draft := b.replay(r)
+		draft.off++
+		draft.settled[seq] = struct{}{}
+		return
+	}
+	d.fresh--
+	d.changed = true
+}
+
+// again is the replay that has handed seq out, if one has.
+func (b *batch) again(k *sink, seq uint64) *replayJob {
+	b.s.mu.Lock()
+	defer b.s.mu.Unlock()
+	return k.again(seq)
+}
+
 // retry keeps a delivery owed, due after the wait that was drawn. It is written in its place, by seq.
 func (b *batch) retry(d *sinkDraft, v event.Settlement) {
 	k := d.sink
-	x := &exception{seq: v.Seq, heap: -1}
-	if old := k.failing[v.Seq]; old != nil {
-		*x = *old
-		x.inFlight, x.heap = false, -1
-	} else {
-		d.fresh--
-		d.changed = true
+	x := b.failing(d, v.Seq)
+	x.earlier = x.failures()
+	x.earlier = x.earlier[max(0, len(x.earlier)-(maxFails-1)):]
+	if k.failing[v.Seq] == nil {
+		b.leave(d, v.Seq)
 	}
 	d.settled[v.Seq] = struct{}{}
 	x.attempts++
 	x.wait = max(0, v.Wait)
-	x.due = time.Now().Add(x.wait)
+	x.due = b.now.Add(x.wait)
 	x.last = v.Attempt
-	if now := b.s.clock(); x.first.IsZero() {
+	if now := b.s.clock.age(); x.first.IsZero() {
 		x.first, x.idleAtFirst = now, k.idleAt(now)
 	}
 	key := seqKey(v.Seq)
 	b.put(prefixX+k.name, key, x.record(key, k.index))
-	x.last = event.Attempt{At: v.Attempt.At}
+	x.forget()
+	x.due = time.Now().Add(x.wait) // in memory by the monotonic clock
 	b.after = append(b.after, func(*state) {
 		delete(k.out, v.Seq)
 		k.add(x)
@@ -158,7 +194,7 @@ func (s *Store) SetState(ctx context.Context, sink string, state event.SinkState
 		if d == nil {
 			return fmt.Errorf("the store knows no sink %s", sink)
 		}
-		now := b.s.clock()
+		now := b.s.clock.age()
 		switch was := d.state.Health; {
 		case was == event.Up && state.Health != event.Up:
 			d.idleSince = now

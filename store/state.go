@@ -1,6 +1,7 @@
 package store
 
 import (
+	"container/heap"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -18,13 +19,17 @@ type state struct {
 	sinks   map[string]*sink
 	memory  *memory
 
-	next      uint64 // the seq of the next event
-	events    uint64 // in the log
-	nextChunk uint64 // the number of the next chunk of ids
-	nextAside uint64
-	newest    time.Time // the newest stored time: a wall clock before it is wrong
+	next       uint64 // the seq of the next event
+	events     uint64 // in the log
+	nextChunk  uint64 // the number of the next chunk of ids
+	nextAside  uint64
+	nextReplay uint64
+	newest     time.Time // the newest stored time: a wall clock before it is wrong
+	dated      bool      // some server has agreed with the clock once
+	amended    amended
 
 	collector collector
+	holds     int // who wants nothing collected for a while
 }
 
 // sink is what the store knows of one sink. All that is wanted at or behind scan is owed and was never attempted ("fresh");
@@ -49,13 +54,26 @@ type sink struct {
 	failing map[uint64]*exception
 	due     dueHeap // those of failing that are not in flight
 	counted int     // those of failing that failed in their present age
+
+	replays []*replayJob // oldest first
+	turn    bool         // of one delivery at a time, the next is a replay's
+	version uint64       // grows with each transaction that concerns the sink
 }
 
 func newSink(name string, index uint16, scan uint64) *sink {
 	return &sink{name: name, index: index, scan: scan, out: map[uint64]bool{}, failing: map[uint64]*exception{}}
 }
 
-func (k *sink) owed() uint64 { return k.fresh + uint64(len(k.failing)) }
+// owed counts what remains of replays as well: what they selected and have not come to may turn out to be owed or dead anyway.
+func (k *sink) owed() uint64 { return k.fresh + uint64(len(k.failing)) + k.toReplay() }
+
+func (k *sink) toReplay() uint64 {
+	n := uint64(0)
+	for _, r := range k.replays {
+		n += r.left
+	}
+	return n
+}
 
 // unseen is how many fresh ones stand at or behind scan.
 func (k *sink) unseen() uint64 { return k.fresh - uint64(len(k.out)) }
@@ -141,6 +159,7 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 	st := &state{sources: map[string]source{}, sinks: map[string]*sink{}}
 	var repairs []*request
 	err := db.View(func(tx *bolt.Tx) error {
+		st.loadClock(tx)
 		log := tx.Bucket([]byte(bucketLog))
 		st.next = log.Sequence() + 1
 		st.events = uint64(log.Stats().KeyN)
@@ -148,7 +167,7 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 		st.nextAside = tx.Bucket([]byte(bucketAside)).Sequence() + 1
 		if key, value := log.Cursor().Last(); key != nil {
 			if h, err := readHead(key, value); err == nil {
-				st.newest = h.received
+				st.newest = st.amended.event(binary.BigEndian.Uint64(key), h.received)
 			}
 		}
 		err := tx.Bucket([]byte(bucketSrc)).ForEach(func(key, value []byte) error {
@@ -168,14 +187,24 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 				return damaged(s.path, fmt.Errorf("the record of sink %s: %w", key, err))
 			}
 			st.sinks[k.name] = k
+			st.seen(k.idleSince)
 			unreadable, err := s.loadDeliveries(tx, k)
 			repairs = append(repairs, unreadable...)
+			for _, x := range k.failing {
+				st.seen(x.first)
+				st.seen(x.due.Add(-x.wait))
+			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		unreadable, err := st.loadMemory(tx)
+		unreadable, err := st.loadReplays(tx)
+		if err != nil {
+			return err
+		}
+		repairs = append(repairs, unreadable...)
+		unreadable, err = st.loadMemory(tx, s.opt)
 		repairs = append(repairs, unreadable...)
 		return err
 	})
@@ -188,7 +217,6 @@ func (s *Store) loadDeliveries(tx *bolt.Tx, k *sink) (repairs []*request, err er
 		return nil, damaged(s.path, fmt.Errorf("the deliveries of sink %s are missing", k.name))
 	}
 	k.dead = dead.Stats().KeyN
-	now := time.Now()
 	err = failed.ForEach(func(key, value []byte) error {
 		x, err := readException(key, value)
 		if err != nil {
@@ -196,14 +224,28 @@ func (s *Store) loadDeliveries(tx *bolt.Tx, k *sink) (repairs []*request, err er
 			x = &exception{seq: binary.BigEndian.Uint64(key), heap: -1, inFlight: true}
 			repairs = append(repairs, spoiled(k.name, x.seq, bucketKey(prefixX+k.name, key), value, err))
 		}
-		if x.due.After(now.Add(x.wait)) {
-			x.due = now.Add(x.wait) // no retry waits longer than it was told to, whatever the wall clock did meanwhile
-		} else {
-			x.due = now.Add(x.due.Sub(now)) // from here on by the monotonic clock
-		}
-		x.last = event.Attempt{At: x.last.At}
+		x.forget()
 		k.add(x)
 		return nil
 	})
 	return repairs, err
+}
+
+// seen takes note of a time that is stored.
+func (st *state) seen(at time.Time) {
+	if at.After(st.newest) {
+		st.newest = at
+	}
+}
+
+// schedule has what was read wait by the monotonic clock; now is the time of records. No retry waits longer than it was told
+// to, whatever the wall clock did meanwhile.
+func (st *state) schedule(now time.Time) {
+	mono := time.Now()
+	for _, k := range st.sinks {
+		for _, x := range k.failing {
+			x.due = mono.Add(min(x.wait, x.due.Sub(now)))
+		}
+		heap.Init(&k.due)
+	}
 }

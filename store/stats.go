@@ -42,12 +42,23 @@ func (s *Store) Sinks() ([]event.SinkStats, error) {
 		if k.frozen && k.owed() == 0 && k.dead == 0 {
 			continue
 		}
-		stats := event.SinkStats{Name: name, Frozen: k.frozen, State: k.state, Owed: k.owed(), Retrying: len(k.failing), Dead: k.dead}
+		stats := event.SinkStats{Name: name, Frozen: k.frozen, State: k.state, Owed: k.owed(), Retrying: len(k.failing), Replaying: k.toReplay(), Dead: k.dead}
 		p := plan{index: k.index, scan: k.scan, head: s.st.next, unseen: k.unseen()}
 		for seq, inFlight := range k.out {
 			p.fresh = append(p.fresh, seq)
 			if inFlight {
 				stats.InFlight++
+			}
+		}
+		for _, r := range k.replays {
+			for seq, inFlight := range r.out {
+				p.fresh = append(p.fresh, seq)
+				if inFlight {
+					stats.InFlight++
+				}
+			}
+			if r.scan < r.what.To {
+				p.fresh = append(p.fresh, r.scan)
 			}
 		}
 		for seq, x := range k.failing {
@@ -119,6 +130,7 @@ func (s *Store) Stats() (event.StoreStats, error) {
 	stats.Used = size - reusable
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stats.Events, stats.IDs, stats.Full = s.st.events, uint64(len(s.st.memory.table)), s.full
+	stats.Clock = s.clock.trouble()
+	stats.Events, stats.IDs, stats.Full = s.st.events, s.st.memory.count(), s.full
 	return stats, nil
 }

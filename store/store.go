@@ -15,8 +15,9 @@
 //  5. No transaction is open while an API or a sink is being called: what is handed out is a copy.
 //  6. A record that can't be read is set aside and told, never skipped in silence and never a restart loop.
 //  7. A commit without an unseen event, with an unchanged position and no gap writes nothing, nor does an idle store.
-//  8. While the wall clock stands before the newest stored time nothing expires and nothing is collected by age; no retry
-//     waits longer than its policy by the monotonic clock, restarts included.
+//  8. While the wall clock stands before the newest stored time, or has jumped by more than an hour against the monotonic
+//     clock, nothing expires, is collected by age or is given up until a server's Date agrees (see clock); no retry waits
+//     longer than its policy by the monotonic clock, restarts included.
 //  9. A commit names the generation of the position that it started from; another one is refused.
 //  10. After a transaction whose outcome is unknown the store drops all that it holds in memory, reopens the file, reads it
 //     again and tells everyone; nothing of such a transaction is assumed.
@@ -26,8 +27,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -44,16 +45,25 @@ type Options struct {
 	MaxSize  int64              // bytes in use above which nothing is taken in; 0: no limit
 	MinFree  int64              // free bytes of the disk below which nothing is taken in; 0: no limit
 
-	commit func(*bolt.Tx) error        // tests break commits here
-	free   func(string) (int64, error) // tests fill the disk here
-	tick   time.Duration               // tests that want no tidying by itself make it long
+	AllowNetworkFS bool      // take a file system on which the store may not be safe
+	DeepCheck      DeepCheck // runs CheckFile in another process; nil runs it in this one
+
+	commit func(*bolt.Tx) error         // tests break commits here
+	free   func(string) (int64, error)  // tests fill the disk here
+	tick   time.Duration                // tests that want no tidying by itself make it long
+	magic  func(string) (uint32, error) // tests name another file system here
+
+	compactAt int64            // tests compact smaller files than are worth it
+	wall      func() time.Time // tests set the wall clock here
+
+	runSize, sealSlice int // tests seal small runs in small slices
 }
 
 // Store is an open store. All methods may be called at any time by anyone.
 type Store struct {
 	path     string
 	opt      Options
-	anchor   time.Time // wall clock at opening, carried on by the monotonic clock: see clock
+	clock    *clock
 	requests chan *request
 	stop     chan struct{}
 	stopped  chan struct{}
@@ -74,8 +84,17 @@ type Store struct {
 	full     string
 
 	// The writer's own.
-	room    room
-	repairs []*request // what the last reading found to repair
+	room     room
+	clockWhy string     // what was told last of the clock
+	repairs  []*request // what the last reading found to repair
+	side     sideCopy
+	shrunk   time.Time // when a compaction was tried last
+
+	copying sync.Mutex                              // held while someone reads the file as a whole: a backup, or a compaction
+	copier  atomic.Pointer[context.CancelCauseFunc] // ends a backup
+	wanted  atomic.Bool                             // the file is about to be closed: none may begin
+
+	sealAfter time.Time // no sealing before
 }
 
 // desk is where one sink's worker asks; it outlives reopenings.
@@ -107,8 +126,9 @@ func (e *IdentityError) Error() string {
 
 var errClosed = errors.New("the store is closed")
 
-// Open opens the store at path and starts its writer. A store in use is an *InUseError, a missing one wraps os.ErrNotExist;
-// a damaged one, one of a newer version and what is no store are errors that say so, and are left as they are.
+// Open opens the store at path and starts its writer. A store in use is an *InUseError, one that never was wraps os.ErrNotExist,
+// one that is gone is a *MissingError, a damaged one a *DamagedError, one on a network a *NetworkFSError; one of a newer version
+// and what is no store are errors that say so. All of them are left as they are. One that is mostly free space is compacted.
 func Open(path string, o Options) (*Store, error) {
 	if o.Notify == nil {
 		o.Notify = func(event.Notice) {}
@@ -119,28 +139,30 @@ func Open(path string, o Options) (*Store, error) {
 	if o.free == nil {
 		o.free = diskFree
 	}
+	if o.runSize == 0 {
+		o.runSize, o.sealSlice = runSize, sealSlice
+	}
+	if o.wall == nil {
+		o.wall = time.Now
+	}
 	if o.tick == 0 {
 		o.tick = tidyEvery
 	}
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && o.Create:
-		if err := create(path); err != nil {
-			return nil, fmt.Errorf("can't create the store %s: %w", path, err)
-		}
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("there is no store at %s yet: %w", path, os.ErrNotExist)
-	case err != nil:
-		return nil, fmt.Errorf("can't open the store: %w", err)
-	case info.Size() == 0:
-		return nil, fmt.Errorf("the store %s is an empty file: restore it from a backup, or remove it to start from nothing", path)
+	if o.DeepCheck == nil {
+		o.DeepCheck = CheckFile
 	}
-	db, err := openFile(path)
+	if o.magic == nil {
+		o.magic = fsMagic
+	}
+	if o.compactAt == 0 {
+		o.compactAt = compactAt
+	}
+	db, err := openFirst(path, o)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{
-		path: path, opt: o, db: db, anchor: time.Now(),
+		path: path, opt: o, db: db,
 		requests: make(chan *request, 256), stop: make(chan struct{}), stopped: make(chan struct{}),
 		failed: make(chan error, 1), desks: map[string]*desk{},
 	}
@@ -149,11 +171,19 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s.st = st
+	s.clock = newClock(o.wall, st.newest, st.dated)
+	st.schedule(s.clock.now())
 	writePID(path)
 	s.room.measure(s)
 	if err := s.write(repairs); err != nil {
 		removePID(path)
 		return nil, errors.Join(err, s.db.Close())
+	}
+	s.side.remember(path)
+	s.shrink(false)
+	if err := s.gone(); s.db == nil {
+		removePID(path)
+		return nil, err
 	}
 	go s.run()
 	return s, nil
@@ -165,6 +195,8 @@ func (s *Store) Close() error {
 	s.closing.Do(func() {
 		close(s.stop)
 		<-s.stopped
+		s.stopCopy(errClosed)
+		s.side.write(s, true)
 		s.file.Lock()
 		defer s.file.Unlock()
 		if s.db != nil {
@@ -184,10 +216,6 @@ func (s *Store) Failed() <-chan error { return s.failed }
 func (s *Store) Ping(ctx context.Context) error {
 	return s.do(ctx, func(*batch) error { return nil })
 }
-
-// clock is the time that ages are measured by: the wall clock at opening, carried on by the monotonic clock. A wall clock that
-// jumps while the process lives makes nothing older.
-func (s *Store) clock() time.Time { return s.anchor.Add(time.Since(s.anchor)).Round(0) }
 
 // view runs fn in a reading transaction. fn must be short, and must copy what it keeps.
 func (s *Store) view(fn func(*bolt.Tx) error) error {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -29,14 +30,15 @@ type walk struct {
 	*bench
 	rnd      *rand.Rand
 	sinks    []string
-	seen     map[string]bool
+	seen     map[string]time.Time // when an id was taken in last
 	nextID   int
 	position string
 	model    map[string]map[uint64]*fate // by sink and seq
 	nextSeq  uint64
 	kind     map[uint64]string // event id, by seq
 	topology event.Topology
-	breaking string // what the next transaction comes to: "", "lost" or "kept"
+	left     map[string]map[uint64]bool // by sink, what its replay has left; true: it must come, since it was never owed or dead meanwhile
+	breaking string                     // what the next transaction comes to: "", "lost" or "kept"
 	broke    bool
 }
 
@@ -45,6 +47,7 @@ type fate struct {
 	state    string // owed, delivered, dead, dropped
 	attempts int
 	flying   bool
+	replay   bool // handed out by a replay
 }
 
 func TestRandomWalk(t *testing.T) {
@@ -53,9 +56,15 @@ func TestRandomWalk(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("repeat with: go test ./store -run TestRandomWalk -walk.seed=%d -walk.steps=%d", seed, *walkSteps)
+	synctest.Test(t, func(t *testing.T) { walkOn(t, seed) })
+}
+
+func walkOn(t *testing.T, seed uint64) {
 	w := &walk{rnd: rand.New(rand.NewPCG(seed, 1)), sinks: []string{"all", "some", "few"},
-		seen: map[string]bool{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1}
-	o := Options{Keep: 0, commit: w.commitTx, tick: time.Hour}
+		seen: map[string]time.Time{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1,
+		left: map[string]map[uint64]bool{}}
+	o := smallRuns
+	o.Keep, o.Remember, o.commit = 5*time.Hour, 30*time.Hour, w.commitTx
 	w.bench = openAt(t, filepath.Join(t.TempDir(), "store.db"), o)
 	w.topology = topology(w.sinks...)
 	w.topology.Sources[0].Events = event.Filter{"a*", "b", "broken"}
@@ -80,7 +89,9 @@ func TestRandomWalk(t *testing.T) {
 
 // commitTx makes a transaction, or an accident of it.
 func (w *walk) commitTx(tx *bolt.Tx) error {
-	switch w.breaking {
+	accident := w.breaking
+	w.breaking = ""
+	switch accident {
 	case "lost":
 		_ = tx.Rollback()
 	case "kept":
@@ -95,6 +106,7 @@ func (w *walk) commitTx(tx *bolt.Tx) error {
 }
 
 func (w *walk) step() {
+	time.Sleep(time.Millisecond) // attempts are told apart by their times
 	sink := w.sinks[w.rnd.IntN(len(w.sinks))]
 	switch n := w.rnd.IntN(100); {
 	case n < 30:
@@ -111,6 +123,8 @@ func (w *walk) step() {
 		}, func() {
 			for _, seq := range seqs {
 				w.model[sink][seq].state = "owed"
+				w.mayMiss(sink, seq)
+				w.mayCome(seq)
 			}
 		})
 	case n < 86:
@@ -126,14 +140,19 @@ func (w *walk) step() {
 	case n < 89:
 		state := event.SinkState{Health: event.Health(w.rnd.IntN(3)), Reason: "who knows", Probes: w.rnd.IntN(5)}
 		w.breakable(func() error { return w.SetState(context.Background(), sink, state) }, func() {})
+	case n < 92:
+		w.tidied()
 	case n < 94:
-		w.tidyNow()
+		w.replayOrCancel(sink)
 	case n < 96:
 		w.bench = w.again()
 		w.apply(w.topology)
 		w.landed()
-	case n < 98:
+	case n < 97:
 		w.copied()
+	case n < 99:
+		time.Sleep(time.Duration(w.rnd.IntN(12)) * time.Hour)
+		synctest.Wait()
 	default:
 		w.breakable(func() error { return w.SetPosition(context.Background(), "api", []byte("set")) }, func() { w.position = "set" })
 	}
@@ -143,14 +162,9 @@ func (w *walk) step() {
 func (w *walk) breakable(do func() error, became func()) {
 	w.t.Helper()
 	accident := []string{"", "", "", "", "lost", "kept"}[w.rnd.IntN(6)]
-	if err := w.send(context.Background(), &request{between: func() error { w.breaking, w.broke, w.room.strikes = accident, false, 0; return nil }}); err != nil {
-		w.t.Fatal(err)
-	}
+	w.arm(accident)
 	err := do()
-	broke := false
-	if err := w.send(context.Background(), &request{between: func() error { w.breaking, broke = "", w.broke; return nil }}); err != nil {
-		w.t.Fatal(err)
-	}
+	broke := w.disarm()
 	if broke != errors.Is(err, event.ErrUnknownOutcome) || !broke && err != nil {
 		w.t.Errorf("broke %v, got %v", broke, err)
 	}
@@ -162,10 +176,49 @@ func (w *walk) breakable(do func() error, became func()) {
 	}
 }
 
+// arm lets the next transaction come to an accident; none of sealing comes before it.
+func (w *walk) arm(accident string) {
+	w.t.Helper()
+	if err := w.send(context.Background(), &request{between: func() error {
+		w.breaking, w.broke, w.room.strikes, w.sealAfter = accident, false, 0, time.Now().Add(time.Hour)
+		return nil
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// disarm reports whether the accident has happened.
+func (w *walk) disarm() (broke bool) {
+	w.t.Helper()
+	if err := w.send(context.Background(), &request{between: func() error {
+		w.breaking, broke, w.sealAfter = "", w.broke, time.Time{}
+		return nil
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+	return broke
+}
+
+// tidied lets the writer tidy, now and then with an accident. Most of it is sealing.
+func (w *walk) tidied() {
+	w.t.Helper()
+	w.arm([]string{"", "", "lost", "kept"}[w.rnd.IntN(4)])
+	if err := w.send(context.Background(), &request{between: func() error {
+		w.sealAfter = time.Time{}
+		w.tidy()
+		return nil
+	}}); err != nil {
+		w.t.Fatal(err)
+	}
+	if w.disarm() {
+		w.landed()
+	}
+}
+
 func (w *walk) landed() {
 	for _, sink := range w.sinks {
 		for _, f := range w.model[sink] {
-			f.flying = false
+			f.flying, f.replay = false, false
 		}
 	}
 }
@@ -191,16 +244,18 @@ func (w *walk) page() {
 		w.t.Errorf("position %q %v, not %q", p.Data, err, w.position)
 	}
 	position := fmt.Sprint(w.rnd.IntN(1000))
+	known := w.remembered(w.bench)
 	w.breakable(func() error {
 		_, err := w.Commit(context.Background(), event.Commit{Source: "api", Generation: p.Generation, Events: evs, Position: []byte(position)})
 		return err
 	}, func() {
 		w.position = position
 		for _, ev := range evs {
-			if w.seen[ev.ID] {
+			if known[ev.ID] {
 				continue
 			}
-			w.seen[ev.ID] = true
+			known[ev.ID] = true
+			w.seen[ev.ID] = time.Now()
 			if ev.Broken != "" || !w.topology.Sources[0].Events.Match(ev.Type) {
 				continue
 			}
@@ -218,6 +273,17 @@ func (w *walk) page() {
 // handed checks a delivery against the model.
 func (w *walk) handed(d event.Delivery) {
 	f := w.model[d.Sink][d.Seq]
+	if f == nil || f.state != "owed" && f.state != "dead" {
+		if _, left := w.left[d.Sink][d.Seq]; !left || !d.Replay || d.Attempts != 0 || f != nil && f.flying || w.kind[d.Seq] != d.Event.ID {
+			w.t.Errorf("sink %s was given %d again (%s), which is %+v", d.Sink, d.Seq, d.Event.ID, f)
+		}
+		if f == nil {
+			f = &fate{state: "unwanted"}
+			w.model[d.Sink][d.Seq] = f
+		}
+		f.flying, f.replay = true, true
+		return
+	}
 	if f == nil || f.state != "owed" || f.flying || f.attempts != d.Attempts || w.kind[d.Seq] != d.Event.ID {
 		w.t.Errorf("sink %s was handed %d (%s, %d attempts), which is %+v", d.Sink, d.Seq, d.Event.ID, d.Attempts, f)
 		return
@@ -240,7 +306,7 @@ func (w *walk) work(sink string) {
 			v.Outcome = event.Dead
 		case 4:
 			w.Release(sink, d.Seq)
-			w.model[sink][d.Seq].flying = false
+			w.model[sink][d.Seq].flying, w.model[sink][d.Seq].replay = false, false
 			continue
 		case 5:
 			continue // stays in flight
@@ -254,7 +320,14 @@ func (w *walk) work(sink string) {
 		for _, v := range settled {
 			f := w.model[sink][v.Seq]
 			f.flying = false
+			if f.replay {
+				f.replay, f.attempts = false, 0
+				delete(w.left[sink], v.Seq)
+			}
 			f.attempts++
+			if v.Outcome != event.Delivered {
+				w.mayMiss(sink, v.Seq)
+			}
 			f.state = map[event.Outcome]string{event.Delivered: "delivered", event.Retry: "owed", event.Dead: "dead"}[v.Outcome]
 		}
 	})
@@ -265,7 +338,7 @@ func (w *walk) probe(sink string) {
 	if err != nil {
 		w.t.Error(err)
 	}
-	if waiting := len(w.where(sink, "owed", 1)) > 0; ok != waiting {
+	if waiting := len(w.where(sink, "owed", 1)) > 0; ok != waiting && len(w.left[sink]) == 0 {
 		w.t.Errorf("sink %s: probe %v, something owed waits %v", sink, ok, waiting)
 	}
 	if ok {
@@ -294,7 +367,7 @@ func (w *walk) compare(b *bench) {
 		for _, f := range w.model[sink] {
 			count[f.state]++
 		}
-		if k := b.sink(sink); int(k.Owed) != count["owed"] || k.Dead != count["dead"] {
+		if k := b.sink(sink); int(k.Owed-k.Replaying) != count["owed"] || int(k.Replaying) > len(w.left[sink]) || k.Dead != count["dead"] {
 			w.t.Fatalf("sink %s: %+v, the model has %v", sink, k, count)
 		}
 		var dead []uint64
@@ -305,9 +378,32 @@ func (w *walk) compare(b *bench) {
 			w.t.Fatalf("sink %s: dead %v, the model has %v", sink, dead, want)
 		}
 	}
-	if n := b.stats().IDs; int(n) != len(w.seen) {
-		w.t.Fatalf("%d ids, the model has %d", n, len(w.seen))
+	if n, known := b.stats().IDs, w.remembered(b); int(n) != len(known) {
+		w.t.Fatalf("%d ids, of which %d are known", n, len(known))
 	}
+	w.compareHistory(b)
+}
+
+// remembered returns which ids the store remembers. The model only knows for how long it must, and for how long it may.
+func (w *walk) remembered(b *bench) map[string]bool {
+	w.t.Helper()
+	const must, may = 30 * time.Hour, (30 + 24 + 3) * time.Hour // a run, and some hourly ticks
+	all := slices.Sorted(maps.Keys(w.seen))
+	answer, err := b.Known("api", all)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for i, id := range all {
+		age := time.Since(w.seen[id])
+		if answer[i] {
+			known[id] = true
+		}
+		if answer[i] && age > may || !answer[i] && age <= must {
+			w.t.Errorf("id %s was taken in %v ago: remembered %v", id, age, answer[i])
+		}
+	}
+	return known
 }
 
 // copied opens the file as it is between two transactions, as after a kill.
@@ -329,7 +425,9 @@ func (w *walk) copied() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	b := openAt(w.t, path, Options{})
+	o := w.opt
+	o.commit = nil
+	b := openAt(w.t, path, o)
 	w.compare(b)
 	b.end()
 }
@@ -341,6 +439,12 @@ func (w *walk) drain() {
 	w.landed()
 	for _, sink := range w.sinks {
 		for {
+			if due := w.next(sink, 100, 0); len(due.Deliveries) > 0 || due.More {
+				for _, d := range due.Deliveries {
+					w.handed(d)
+				}
+				continue
+			}
 			d, ok, err := w.Probe(sink)
 			if err != nil {
 				w.t.Fatal(err)
@@ -349,7 +453,11 @@ func (w *walk) drain() {
 				break
 			}
 			w.handed(d)
-			w.model[sink][d.Seq].flying = true
+		}
+		for seq, must := range w.left[sink] {
+			if f := w.model[sink][seq]; must && (f == nil || !f.flying) {
+				w.t.Errorf("sink %s was never given %d again", sink, seq)
+			}
 		}
 		if left := w.where(sink, "owed", 9); len(left) > 0 {
 			w.t.Errorf("sink %s was never handed %v", sink, left)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -85,6 +86,7 @@ func (s *Store) run() {
 // serve makes one transaction of r and of what else waits, and answers all.
 func (s *Store) serve(r *request) {
 	group, size := []*request{r}, r.size
+	runtime.Gosched() // whoever is about to ask on this processor asks now, and shares the sync
 	for len(group) < maxGroup && size < maxGroupMB {
 		select {
 		case next := <-s.requests:
@@ -109,6 +111,9 @@ func (s *Store) serve(r *request) {
 		}
 		r.done <- r.err
 	}
+	if s.room.full == "" {
+		s.keepUp()
+	}
 }
 
 // write makes one transaction of the group, or none when there is nothing to write. Each request's own refusal is in its err;
@@ -126,6 +131,9 @@ func (s *Store) write(group []*request) error {
 	s.mu.Lock()
 	b.finish()
 	s.mu.Unlock()
+	if mutants {
+		s.writeWrongly(group, b)
+	}
 	if len(b.ops) > 0 {
 		if err := s.exec(b.ops); err != nil {
 			return s.startOver(err)
@@ -165,7 +173,7 @@ func (s *Store) startOver(cause error) error {
 	if fatal {
 		s.fail(err)
 	}
-	s.opt.Notify(event.StoreTrouble{At: time.Now(), Err: err})
+	s.opt.Notify(event.StoreTrouble{At: s.clock.now(), Err: err})
 	s.mu.Lock()
 	for name := range s.desks {
 		s.signal(name)
@@ -179,6 +187,7 @@ func (s *Store) startOver(cause error) error {
 
 // reopen closes the file, then opens and loads it. No reader is in it meanwhile.
 func (s *Store) reopen() ([]*request, error) {
+	defer s.stopCopy(errors.New("the store reopens its file after a failed write: try again"))()
 	s.file.Lock()
 	defer s.file.Unlock()
 	closeErr := s.db.Close()
@@ -195,6 +204,10 @@ func (s *Store) reopen() ([]*request, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s.db = db
+	st.schedule(s.clock.now())
+	if mutants && mutant("keep-memory") {
+		st = s.st
+	}
 	s.mu.Lock()
 	s.st = st
 	s.mu.Unlock()
@@ -206,6 +219,7 @@ func (s *Store) fail(err error) {
 	s.mu.Lock()
 	s.dead = err
 	s.mu.Unlock()
+	s.stopCopy(err)
 	s.file.Lock()
 	if s.db != nil {
 		_ = s.db.Close()

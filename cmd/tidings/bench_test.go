@@ -97,7 +97,7 @@ func benchEngine(b *testing.B, sink string) *engine {
 	if err != nil {
 		b.Fatal(err)
 	}
-	e, err := newEngine(b.Context(), cfg, slog.New(slog.DiscardHandler), false)
+	e, err := newEngine(b.Context(), cfg, slog.New(slog.DiscardHandler), startFlags{})
 	if err != nil {
 		b.Fatal(err)
 	}

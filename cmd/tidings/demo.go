@@ -110,7 +110,7 @@ func runDemo(ctx context.Context, out io.Writer, length time.Duration, asJSON bo
 		return err
 	}
 	p := newDemoPrinter(out, asJSON, cfg)
-	e, err := newEngine(ctx, cfg, slog.New(slog.DiscardHandler), false, p.notify)
+	e, err := newEngine(ctx, cfg, slog.New(slog.DiscardHandler), startFlags{}, p.notify)
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ type engine struct {
 }
 
 // newEngine opens the store and builds what cfg says. Whatever happens is told to each of watch, and to the log.
-func newEngine(ctx context.Context, cfg *config.Config, log *slog.Logger, acceptReset bool, watch ...func(event.Notice)) (*engine, error) {
+func newEngine(ctx context.Context, cfg *config.Config, log *slog.Logger, start startFlags, watch ...func(event.Notice)) (*engine, error) {
 	e := &engine{live: admin.NewLive(topology(cfg))}
 	watch = append(watch, e.live.Notify, admin.Log(log))
 	notify := func(n event.Notice) {
@@ -52,13 +52,13 @@ func newEngine(ctx context.Context, cfg *config.Config, log *slog.Logger, accept
 		return nil, err
 	}
 	e.store, err = store.Open(storePath(cfg.DataDir), store.Options{
-		Create: true, Notify: notify,
+		Create: true, Notify: notify, AllowNetworkFS: start.allowNetworkFS, DeepCheck: deepCheck,
 		Remember: cfg.Store.Remember, Keep: cfg.Store.Keep, MaxSize: cfg.Store.MaxSize, MinFree: minFree,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := e.build(ctx, cfg, notify, acceptReset); err != nil {
+	if err := e.build(ctx, cfg, notify, start.acceptReset); err != nil {
 		return nil, errors.Join(err, e.store.Close())
 	}
 	return e, nil

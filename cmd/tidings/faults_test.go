@@ -153,7 +153,7 @@ func (c *trial) start() (stop func()) {
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	e, err := newEngine(ctx, cfg, slog.New(slog.DiscardHandler), false, c.watch)
+	e, err := newEngine(ctx, cfg, slog.New(slog.DiscardHandler), startFlags{}, c.watch)
 	if err != nil {
 		cancel()
 		c.t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 
@@ -66,7 +65,7 @@ func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) erro
 	if unreachable == nil {
 		return use(ctx, client)
 	}
-	st, err := store.Open(storePath(dataDir), store.Options{Keep: math.MaxInt64}) // a look at the store collects nothing
+	st, err := store.Open(storePath(dataDir), commandOptions())
 	if _, ok := errors.AsType[*store.InUseError](err); ok {
 		return exit(exitUnavailable, "a daemon uses %s and does not answer: %w", storePath(dataDir), unreachable)
 	}

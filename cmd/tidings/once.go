@@ -23,7 +23,7 @@ import (
 const onceHorizon = 5 * time.Second
 
 func newOnceCommand() *cobra.Command {
-	var acceptReset bool
+	var start startFlags
 	cmd := &cobra.Command{
 		Use:   "once",
 		Short: "Poll every source once and deliver what is owed, then end",
@@ -37,25 +37,25 @@ Exit codes: 0 all done; 75 a source failed or deliveries remain for later; 1 a d
 			if err != nil {
 				return err
 			}
-			err = runOnce(cmd.Context(), cfg, cmd.OutOrStdout(), acceptReset)
+			err = runOnce(cmd.Context(), cfg, cmd.OutOrStdout(), start)
 			if _, ok := errors.AsType[*store.InUseError](err); ok {
 				return exit(exitFailed, "%w; it polls by itself, so there is nothing to do once beside it", err)
 			}
 			return err
 		},
 	}
-	acceptResetFlag(cmd, &acceptReset)
+	start.add(cmd)
 	return cmd
 }
 
-func runOnce(ctx context.Context, cfg *config.Config, out io.Writer, acceptReset bool) (err error) {
+func runOnce(ctx context.Context, cfg *config.Config, out io.Writer, start startFlags) (err error) {
 	var dead, failed atomic.Int64
 	count := func(n event.Notice) {
 		if a, ok := n.(event.Attempted); ok && a.Outcome == event.Dead {
 			dead.Add(1)
 		}
 	}
-	e, err := newEngine(ctx, cfg, admin.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format), acceptReset, count)
+	e, err := newEngine(ctx, cfg, admin.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format), start, count)
 	if err != nil {
 		return err
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func newRunCommand() *cobra.Command {
-	var acceptReset bool
+	var start startFlags
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the daemon",
@@ -27,26 +27,30 @@ Ctrl-C. Attempts in flight then get until their timeout, at most 10 seconds; not
 			if err != nil {
 				return err
 			}
-			return runDaemon(cmd.Context(), cfg, admin.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format), acceptReset)
+			return runDaemon(cmd.Context(), cfg, admin.NewLogger(os.Stderr, cfg.Log.Level, cfg.Log.Format), start)
 		},
 	}
-	acceptResetFlag(cmd, &acceptReset)
+	start.add(cmd)
 	return cmd
 }
 
-func acceptResetFlag(cmd *cobra.Command, to *bool) {
-	cmd.Flags().BoolVar(to, "accept-reset", false, "let a source that names another account or API than before start anew")
+// startFlags are what a person may allow at a start.
+type startFlags struct{ acceptReset, allowNetworkFS bool }
+
+func (f *startFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.acceptReset, "accept-reset", false, "let a source that names another account or API than before start anew")
+	cmd.Flags().BoolVar(&f.allowNetworkFS, "allow-network-fs", false, "keep the store on a network file system, at the risk of its damage")
 }
 
 // runDaemon is the daemon from its first line to its last; reading it is reading the architecture.
-func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, acceptReset bool) (err error) {
+func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, start startFlags) (err error) {
 	systemd := admin.NewNotifier()
 	defer func() {
 		if err != nil {
 			systemd.Fail(err)
 		}
 	}()
-	e, err := newEngine(ctx, cfg, log, acceptReset)
+	e, err := newEngine(ctx, cfg, log, start)
 	if err != nil {
 		return err
 	}

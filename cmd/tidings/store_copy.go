@@ -1,0 +1,274 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"tidings/admin"
+	"tidings/store"
+)
+
+func newStoreCheckCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Check every page and every record of the store",
+		Long: `Reads every page and every record of the store and changes nothing. Beside a running daemon it checks a backup of that moment,
+for which $TMPDIR needs room. Exit code 1: something is damaged.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withCopy(cmd, func(ctx context.Context, path, name string) error {
+				report, err := deepCheck(ctx, path)
+				if err != nil {
+					return err
+				}
+				report.Path = name
+				return tellCheck(cmd.OutOrStdout(), report, asJSON)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func tellCheck(out io.Writer, r store.CheckReport, asJSON bool) error {
+	bad := &exitError{code: exitFailed}
+	if asJSON {
+		if err := printJSON(out, r); err != nil || len(r.Problems) == 0 && r.Unreadable == 0 {
+			return err
+		}
+		return bad
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintln(out, "Damaged:", printable(p))
+	}
+	for _, name := range r.Samples {
+		fmt.Fprintln(out, "Can't be read:", printable(name))
+	}
+	if r.Warning != "" {
+		fmt.Fprintln(out, "Warning:", r.Warning)
+	}
+	switch {
+	case len(r.Problems) > 0:
+		fmt.Fprintf(out, "The store %s is damaged: restore a backup, or run \"tidings store repair\".\n", r.Path)
+		return bad
+	case r.Unreadable > 0:
+		fmt.Fprintf(out, "%d records of the store %s can't be read: the daemon sets each aside when it meets it, and goes on.\n", r.Unreadable, r.Path)
+		return bad
+	}
+	_, err := fmt.Fprintf(out, "The store %s is whole: %s, %s, every page and every record.\n", r.Path, bytesText(r.Size), plural(r.Records["log"], "event", "events"))
+	return err
+}
+
+func newStoreExportCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write positions, owed deliveries and dead letters as JSON lines",
+		Long: `Writes where each source stands, what each sink is owed, and every dead letter, as one JSON object a line, to standard output or
+to a file. Beside a running daemon it exports a backup of that moment, for which $TMPDIR needs room.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withCopy(cmd, func(ctx context.Context, path, _ string) error {
+				st, err := store.Open(path, commandOptions())
+				if err != nil {
+					return err
+				}
+				write := func(w io.Writer) error {
+					buffered := bufio.NewWriterSize(w, 256<<10)
+					_, err := st.Export(ctx, buffered)
+					return errors.Join(err, buffered.Flush())
+				}
+				if output == "" {
+					return errors.Join(write(cmd.OutOrStdout()), st.Close())
+				}
+				err = intoPlace(output, func(f *os.File) error { return write(f) }, nil)
+				return errors.Join(err, st.Close())
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `FILE`, which is there as a whole or not at all")
+	cmd.Flags().Bool("json", true, "JSON lines are all it writes")
+	return cmd
+}
+
+func newStoreBackupCommand() *cobra.Command {
+	var asJSON, dryRun bool
+	cmd := &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Back up the store, also while the daemon works",
+		Long: `Writes the store as it stands at one moment to FILE, checks it, and only then puts it in place; an older backup under that name
+is replaced. A running daemon goes on meanwhile. FILE is yours: you write it, not the daemon. Its disk must have room for two.
+
+To restore it, stop the daemon, put the file in the place of store.db, and start again: see docs/durability.md for what that repeats.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 || args[0] == "" {
+				return exit(exitUsage, "name one file to write; see %s --help", cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return backupTo(cmd, args[0], asJSON, dryRun)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "say how large it would be and write nothing")
+	return cmd
+}
+
+var errDryRun = errors.New("dry run")
+
+func backupTo(cmd *cobra.Command, file string, asJSON, dryRun bool) error {
+	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	if err := mayReplace(file); err != nil {
+		return err
+	}
+	var size int64
+	fetch := func(f *os.File) error {
+		return withAdmin(cmd, func(ctx context.Context, client *admin.Client) error {
+			return client.Backup(ctx, func(n int64) (io.Writer, error) {
+				if size = n; dryRun {
+					return nil, errDryRun
+				}
+				if err := roomFor(filepath.Dir(file), 2*n); err != nil {
+					return nil, err
+				}
+				return io.MultiWriter(f, bar(cmd, n, "backup")), nil
+			})
+		})
+	}
+	if dryRun {
+		if err := fetch(nil); !errors.Is(err, errDryRun) {
+			return err
+		}
+	} else if err := intoPlace(file, fetch, func(path string) error {
+		report, err := deepCheck(ctx, path)
+		if err == nil {
+			err = report.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("the backup is not as it should be, and was dropped: %w", err)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(out, map[string]any{"file": file, "size": size, "checked": !dryRun, "dry_run": dryRun})
+	}
+	if dryRun {
+		_, err := fmt.Fprintf(out, "Would write %s to %s.\n", bytesText(size), file)
+		return err
+	}
+	_, err := fmt.Fprintf(out, "Wrote %s to %s, and checked it.\n", bytesText(size), file)
+	return err
+}
+
+// mayReplace refuses to put a backup in the place of what is no backup.
+func mayReplace(file string) error {
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return exit(exitUsage, "%s is no file: name the file that the backup is to be", file)
+	}
+	if report, err := store.CheckHeader(file); err != nil {
+		return exit(exitUsage, "%s is there already and is no backup (%w): name another file", file, err)
+	} else if report.InUse || store.IsPlace(file) {
+		return exit(exitUsage, "%s is a store, not a backup of one: name another file", file)
+	}
+	return nil
+}
+
+func roomFor(dir string, need int64) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return fmt.Errorf("ask for the room of the disk of %s: %w", dir, err)
+	}
+	if free := int64(fs.Bavail) * int64(fs.Bsize); free < need {
+		return fmt.Errorf("the disk of %s has %s free, and this needs %s: make room, or name a place on another disk", dir, bytesText(free), bytesText(need))
+	}
+	return nil
+}
+
+// intoPlace writes a file beside its place, syncs it, has it checked, and puts it in place.
+func intoPlace(file string, write func(*os.File) error, check func(path string) error) error {
+	dir := filepath.Dir(file)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".partial-")
+	if err != nil {
+		return fmt.Errorf("can't write %s: %w", file, err)
+	}
+	defer os.Remove(f.Name())
+	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if check != nil {
+		if err := check(f.Name()); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return fmt.Errorf("can't put %s in place: %w", file, err)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// withCopy calls use with a store that nobody writes to: that of a stopped daemon, or a backup of a running one's.
+func withCopy(cmd *cobra.Command, use func(ctx context.Context, path, name string) error) error {
+	daemon, path, err := storeAt(cmd)
+	if err != nil {
+		return err
+	}
+	if daemon == nil {
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return exit(exitFailed, "there is no store at %s: start the daemon with \"tidings run\", or, if there was one, see \"tidings store repair\"", path)
+		}
+		return use(cmd.Context(), path, path)
+	}
+	dir, err := os.MkdirTemp("", "tidings-copy-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	status, err := daemon.Status(cmd.Context())
+	if err != nil {
+		return err
+	}
+	copied := filepath.Join(dir, "store.db")
+	f, err := os.OpenFile(copied, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = daemon.Backup(cmd.Context(), func(n int64) (io.Writer, error) {
+		if err := roomFor(dir, n+n/8); err != nil {
+			return nil, fmt.Errorf("%w; $TMPDIR names another", err)
+		}
+		return io.MultiWriter(f, bar(cmd, n, "copy")), nil
+	})
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return use(cmd.Context(), copied, status.Store.Path)
+}
+
+// commandOptions open a store for a command: nothing is created, no history is collected by a look, and what a person does once
+// may be done on any file system.
+func commandOptions() store.Options {
+	return store.Options{Keep: math.MaxInt64, AllowNetworkFS: true, DeepCheck: deepCheck}
+}

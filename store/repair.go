@@ -1,0 +1,262 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// RepairOptions say how a store is repaired.
+type RepairOptions struct {
+	FromNothing bool // make an empty store and take nothing over, not even positions
+	DeepCheck   DeepCheck
+	Progress    func(done, total int64) // of the bytes that are read; may be nil
+}
+
+// RepairReport says what a repair found, kept and lost.
+type RepairReport struct {
+	Path   string         `json:"path"`
+	Whole  bool           `json:"whole"`            // there is nothing to repair
+	Damage []string       `json:"damage,omitempty"` // what is wrong, the first few
+	Kept   map[string]int `json:"kept"`             // records, by what they are
+	Back   map[string]int `json:"back,omitempty"`   // of these: found in pages that may be old, so they may have been settled or replaced
+	Lost   []string       `json:"lost,omitempty"`
+	Notes  []string       `json:"notes,omitempty"`
+	Aside  string         `json:"aside,omitempty"` // where the damaged file is now, once the repair is made
+}
+
+func (r *RepairReport) damage(format string, args ...any) {
+	if len(r.Damage) < maxDamage {
+		r.Damage = append(r.Damage, fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *RepairReport) lose(format string, args ...any) {
+	r.Lost = append(r.Lost, fmt.Sprintf(format, args...))
+}
+
+func (r *RepairReport) back(bucket string) { r.Back[content(bucket)]++ }
+
+// content names what is in a bucket.
+func content(bucket string) string {
+	switch {
+	case bucket == bucketLog:
+		return "events"
+	case bucket == bucketSrc:
+		return "positions"
+	case bucket == bucketSink:
+		return "sinks"
+	case bucket == bucketIDs, family(bucket) == bucketRun:
+		return "chunks of remembered ids"
+	case len(bucket) > len(prefixX) && bucket[:len(prefixX)] == prefixX:
+		return "failing deliveries"
+	case len(bucket) > len(prefixDead) && bucket[:len(prefixDead)] == prefixDead:
+		return "dead letters"
+	case bucket == bucketAside:
+		return "items set aside"
+	}
+	return "other records"
+}
+
+// Repair is a repair that is worked out and not made: the new store stands beside the old one, which is locked until Apply or
+// Discard.
+type Repair struct {
+	Report  RepairReport
+	path    string
+	workDir string
+	lock    *os.File // nil: there is no file
+	mark    identity
+}
+
+// PlanRepair works out what can be saved of the store at path. Nothing of it is changed; it takes as much room as is saved. A store
+// that another process has open is an *InUseError.
+func PlanRepair(ctx context.Context, path string, o RepairOptions) (*Repair, error) {
+	if o.DeepCheck == nil {
+		o.DeepCheck = CheckFile
+	}
+	if o.Progress == nil {
+		o.Progress = func(int64, int64) {}
+	}
+	r := &Repair{path: path, workDir: path + ".repair", Report: RepairReport{Path: path, Kept: map[string]int{}, Back: map[string]int{}}}
+	lock, err := grab(path, path)
+	switch {
+	case err == nil:
+		r.lock = lock
+	case errors.Is(err, os.ErrNotExist) && (hadStore(path) || o.FromNothing):
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("there is no store at %s, and there never was one: there is nothing to repair: %w", path, os.ErrNotExist)
+	default:
+		return nil, err
+	}
+	if err := r.plan(ctx, o); err != nil {
+		return nil, errors.Join(err, r.Discard())
+	}
+	return r, nil
+}
+
+func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
+	s := &salvage{path: r.path, f: r.lock, progress: o.Progress, report: &r.Report}
+	marked, err := readMarker(r.path)
+	s.mark, s.marked = marked, err == nil
+	if r.lock == nil {
+		r.Report.damage("it is missing")
+	} else {
+		pre, err := inspect(r.lock)
+		if s.pre = pre; err != nil {
+			r.Report.damage("%v", err)
+		}
+	}
+	if s.side, s.sideAt, err = readSide(r.path); err != nil {
+		r.Report.Notes = append(r.Report.Notes, fmt.Sprintf("there is no side copy of the positions: %v", err))
+	}
+	if o.FromNothing {
+		*s = salvage{path: r.path, progress: o.Progress, report: &r.Report, marked: true}
+		r.Report.lose("everything, as was asked for: sources begin by their `start`")
+		rand.Read(s.mark.uuid[:])
+		rand.Read(s.mark.hashKey[:])
+	}
+	s.survey()
+	if r.Report.Whole = len(r.Report.Damage) == 0 && !s.incomplete() && r.same(s); r.Report.Whole && !o.FromNothing {
+		return nil
+	}
+	if len(r.Report.Damage) == 0 && !o.FromNothing {
+		r.Report.damage("it lacks something that every store has, or a record that nothing works without can't be read")
+	}
+	if free, err := diskFree(filepath.Dir(r.path)); err == nil && free < s.pre.size+s.pre.size/8+32<<20 {
+		return fmt.Errorf("the disk of %s has %s free, and a repair needs room for a second store of %s: make room", r.path, bytesText(free), bytesText(s.pre.size))
+	}
+	if err := errors.Join(os.RemoveAll(r.workDir), os.Mkdir(r.workDir, 0o700)); err != nil {
+		return err
+	}
+	if s.out, err = rebuild(r.saved()); err != nil {
+		return err
+	}
+	err = s.write()
+	if err := errors.Join(err, s.out.close()); err != nil {
+		return fmt.Errorf("saving what can be read: %w", err)
+	}
+	r.mark = s.mark
+	for bucket, n := range s.out.kept {
+		if bucket != bucketMeta {
+			r.Report.Kept[content(bucket)] += n
+		}
+	}
+	return r.try(ctx, o)
+}
+
+func (r *Repair) saved() string { return filepath.Join(r.workDir, filepath.Base(r.path)) }
+
+// same reports whether the store is the one that the mark beside it names, where there is one.
+func (r *Repair) same(s *salvage) bool {
+	if !s.marked {
+		return true
+	}
+	ok := true
+	newTree(s.f, s.pre.headers[0], s.pre.size).walk(func(bucket string, e element) {
+		if bucket != bucketMeta {
+			return
+		}
+		switch string(e.key) {
+		case "uuid":
+			ok = ok && string(e.value) == string(s.mark.uuid[:])
+		case "hashkey":
+			ok = ok && string(e.value) == string(s.mark.hashKey[:])
+		}
+	})
+	if !ok {
+		r.Report.damage("its key is another than %s says", markerPath(r.path))
+	}
+	return ok
+}
+
+// try opens what was saved as the daemon will, so that a repair never leaves what can't be opened.
+func (r *Repair) try(ctx context.Context, o RepairOptions) error {
+	report, err := o.DeepCheck(ctx, r.saved())
+	if err == nil {
+		err = report.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("checking what was saved: %w", err)
+	}
+	s, err := Open(r.saved(), Options{AllowNetworkFS: true, DeepCheck: o.DeepCheck})
+	if err != nil {
+		return fmt.Errorf("opening what was saved: %w", err)
+	}
+	return errors.Join(s.Close(), ownLike(r.saved(), filepath.Dir(r.path)))
+}
+
+// Apply puts what was saved in the store's place. The damaged file keeps its content under another name, which the report then
+// names.
+func (r *Repair) Apply() error {
+	if r.Report.Whole {
+		return r.Discard()
+	}
+	dir := filepath.Dir(r.path)
+	if r.lock != nil {
+		aside := fmt.Sprintf("%s.damaged-%s", r.path, time.Now().UTC().Format("20060102T150405Z"))
+		// A link and a rename over it leave no moment without a file; where there are no links, a repair finds the mark.
+		if err := os.Link(r.path, aside); errors.Is(err, os.ErrExist) {
+			return errors.Join(fmt.Errorf("%s exists already: wait a second", aside), r.Discard())
+		} else if err != nil {
+			if err := os.Rename(r.path, aside); err != nil {
+				return errors.Join(fmt.Errorf("setting the damaged store aside: %w", err), r.Discard())
+			}
+		}
+		r.Report.Aside = aside
+	}
+	// The mark first: with the old file still in place it only makes another repair necessary.
+	err := replaceFile(markerPath(r.path), []byte(r.mark.text()))
+	if err == nil {
+		err = os.Rename(r.saved(), r.path)
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("putting the repaired store in place: %w", err), r.Discard())
+	}
+	return r.Discard()
+}
+
+// Discard lets go of a repair that isn't made, and of the lock.
+func (r *Repair) Discard() error {
+	err := os.RemoveAll(r.workDir)
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
+		r.lock = nil
+	}
+	return err
+}
+
+// Text is the report in sentences.
+func (r *RepairReport) Text() (lines []string) {
+	if r.Whole {
+		return []string{fmt.Sprintf("The store %s is whole: there is nothing to repair.", r.Path)}
+	}
+	for _, d := range r.Damage {
+		lines = append(lines, "Damaged: "+d)
+	}
+	for _, what := range slices.Sorted(maps.Keys(r.Kept)) {
+		line := fmt.Sprintf("Kept: %d %s", r.Kept[what], what)
+		if n := r.Back[what]; n > 0 {
+			line += fmt.Sprintf(", %d of them from pages that may be old: they may come again", n)
+		}
+		lines = append(lines, line)
+	}
+	for _, l := range r.Lost {
+		lines = append(lines, "Lost: "+l)
+	}
+	for _, n := range r.Notes {
+		lines = append(lines, "Note: "+n)
+	}
+	if r.Aside != "" {
+		lines = append(lines, fmt.Sprintf("The damaged file is kept as %s.", r.Aside))
+	}
+	return lines
+}

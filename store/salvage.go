@@ -1,0 +1,364 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// rank says how much a record can be trusted to be the newest under its key.
+type rank uint8
+
+const (
+	current rank = iota // the newest header leads to it
+	older               // the header before it does
+	loose               // it stands in some page: it may have been replaced or deleted since
+)
+
+// remnant is a record that may be saved. Its value stays in the file.
+type remnant struct {
+	bucket, key string
+	at          int64
+	size        int
+	rank        rank
+}
+
+// salvage saves what can be read of a damaged store into a new one. A bucket that the newest header leads to and that is whole is
+// copied as it is, so nothing old comes back in it. What lacks in another is looked for where the older header leads, then in every
+// page of the file; there a record is known by its kind, its key and its checksum, and what had been deleted may come back.
+type salvage struct {
+	path     string
+	f        *os.File // nil: there is nothing to read
+	pre      preflight
+	seen     map[string]uint64 // buckets of the newest tree, and their sequences
+	broken   map[string]bool
+	rescued  []remnant
+	ruined   []remnant // of the log: not readable, and of no bucket that tells who wanted them
+	prints   []fingerprint
+	printsAt time.Time
+	ranks    map[string]rank // of what was saved from elsewhere than the newest tree, by bucket and key
+	side     side
+	sideAt   time.Time
+	mark     identity
+	marked   bool
+	fresh    bool // the key of the fingerprints is new: what was remembered means nothing
+	progress func(done, total int64)
+	out      *rebuilt
+	report   *RepairReport
+}
+
+// grouped: the remembered ids are whole in all of these or in none.
+var grouped = []string{bucketIDs, bucketRuns, bucketRun}
+
+func (s *salvage) whole(bucket string) bool {
+	if slices.Contains(grouped, family(bucket)) {
+		for _, name := range grouped {
+			if _, seen := s.seen[name]; !seen || s.broken[name] {
+				return false
+			}
+		}
+		return !s.fresh
+	}
+	_, seen := s.seen[bucket]
+	return seen && !s.broken[bucket]
+}
+
+// listed reports whether a bucket's records are always looked at one by one.
+func listed(bucket string) bool { return bucket == bucketSrc || bucket == bucketSink }
+
+// survey finds out what is whole.
+func (s *salvage) survey() {
+	s.seen, s.broken, s.ranks = map[string]uint64{}, map[string]bool{}, map[string]rank{}
+	if len(s.pre.headers) == 0 {
+		return
+	}
+	t := newTree(s.f, s.pre.headers[0], s.pre.size)
+	t.bucket = func(name string, sequence uint64) { s.seen[name] = sequence }
+	t.walk(func(bucket string, e element) {
+		if listed(bucket) && !readable(bucket, e) {
+			s.broken[bucket] = true // another version of the record is worth looking for
+		}
+	})
+	for name := range t.broken {
+		s.broken[family(name)] = true
+	}
+	for _, err := range t.damage {
+		s.report.damage("%v", err)
+	}
+}
+
+func readable(bucket string, e element) bool {
+	var err error
+	switch {
+	case !intact(e.key, e.value):
+		return false
+	case bucket == bucketSrc:
+		_, err = readSource(e.key, e.value)
+	case bucket == bucketSink:
+		_, err = readSink(e.key, e.value)
+	}
+	return err == nil
+}
+
+// gather copies what is whole and collects remnants for the rest.
+func (s *salvage) gather() error {
+	var failed error
+	for i, h := range s.pre.headers {
+		if i > 0 && !s.incomplete() {
+			break
+		}
+		t := newTree(s.f, h, s.pre.size)
+		t.walk(func(bucket string, e element) {
+			switch {
+			case failed != nil:
+			case s.whole(bucket) && !listed(bucket):
+				if i == 0 {
+					failed = s.out.put(bucket, e.key, e.value)
+				}
+			case bucket == bucketMeta:
+				if i == 0 {
+					s.rescued = append(s.rescued, remnant{bucket, string(e.key), e.at, len(e.value), current})
+				}
+			default:
+				s.consider(bucket, e, rank(i))
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+	}
+	if !s.incomplete() || s.f == nil {
+		return nil
+	}
+	return s.scan()
+}
+
+// incomplete reports whether anything is to be looked for beyond the newest tree.
+func (s *salvage) incomplete() bool {
+	for _, name := range buckets() {
+		if !s.whole(name) {
+			return true
+		}
+	}
+	return len(s.broken) > 0
+}
+
+func (s *salvage) consider(bucket string, e element, r rank) {
+	switch {
+	case slices.Contains(grouped, family(bucket)):
+		if at, prints, err := readChunk(e.key, e.value, s.prints); err == nil && !s.fresh && family(bucket) != bucketRuns {
+			s.prints = prints
+			if at.After(s.printsAt) {
+				s.printsAt = at
+			}
+		}
+	case readable(bucket, e):
+		s.rescued = append(s.rescued, remnant{bucket, string(e.key), e.at, len(e.value), r})
+	case bucket == bucketLog && r == current:
+		s.ruined = append(s.ruined, remnant{bucket, string(e.key), e.at, len(e.value), r})
+	}
+}
+
+// scan looks at every page of the file by itself, whatever its head says: a record's own checksum tells.
+func (s *salvage) scan() error {
+	size := int64(os.Getpagesize())
+	if len(s.pre.headers) > 0 {
+		size = s.pre.headers[0].pageSize
+	}
+	buf := make([]byte, 16<<20) // no longer record is found alone
+	for at := int64(0); at < s.pre.size; {
+		n, err := s.f.ReadAt(buf[:min(int64(len(buf)), s.pre.size-at)], at)
+		if n < pageHead {
+			if at+size < s.pre.size { // what the disk doesn't give
+				s.report.lose("what stood at byte %d of the file: %v", at, err)
+			}
+			at += size
+			continue
+		}
+		used := int64(0)
+		for ; used+pageHead <= int64(n); used += size {
+			page := buf[used:n]
+			length := (int64(order.Uint32(page[12:])) + 1) * size
+			if used > 0 && length > int64(len(page)) && order.Uint64(page) == uint64((at+used)/size) && at+used+length <= s.pre.size {
+				break // read it from its beginning
+			}
+			s.leaf(page, at+used)
+		}
+		at += used
+		s.progress(min(at, s.pre.size), s.pre.size)
+	}
+	return nil
+}
+
+func (s *salvage) leaf(page []byte, base int64) {
+	all, _ := elements(page, base)
+	for _, e := range all {
+		if e.isBucket {
+			if len(e.value) >= bucketHead+pageHead && order.Uint64(e.value) == 0 {
+				s.leaf(e.value[bucketHead:], e.at+bucketHead)
+			}
+			continue
+		}
+		if !intact(e.key, e.value) {
+			continue
+		}
+		if bucket := home(e); bucket != "" && !s.whole(bucket) {
+			s.consider(bucket, e, loose)
+		}
+	}
+}
+
+// home is the bucket that a record found alone belongs to. Of a sink's deliveries only the sink's index is known.
+func home(e element) string {
+	d := &decoder{b: e.value[recordHead:]}
+	switch kind := e.value[0]; {
+	case kind == kindSource:
+		return bucketSrc
+	case kind == kindSink:
+		return bucketSink
+	case kind == kindIDs:
+		return bucketIDs
+	case len(e.key) != 8:
+		return ""
+	case kind == kindEvent:
+		return bucketLog
+	case kind == kindAside:
+		return bucketAside
+	case kind == kindFailed:
+		return fmt.Sprintf("%s#%d", prefixX, d.uint())
+	case kind == kindDead:
+		return fmt.Sprintf("%s#%d", prefixDead, d.uint())
+	}
+	return ""
+}
+
+// value reads a remnant's value.
+func (s *salvage) value(c remnant) ([]byte, error) {
+	value := make([]byte, c.size)
+	_, err := s.f.ReadAt(value, c.at)
+	return value, err
+}
+
+// settleNames gives deliveries that were found alone to the sinks that the indices stand for.
+func (s *salvage) settleNames(names map[uint16]string) {
+	for i := range s.rescued {
+		c := &s.rescued[i]
+		for _, prefix := range []string{prefixX, prefixDead} {
+			var index uint16
+			if text, ok := strings.CutPrefix(c.bucket, prefix+"#"); ok {
+				if _, err := fmt.Sscan(text, &index); err == nil {
+					c.bucket = prefix + names[index]
+				}
+			}
+		}
+	}
+	s.rescued = slices.DeleteFunc(s.rescued, func(c remnant) bool {
+		return c.rank == loose && !listed(c.bucket) && s.whole(c.bucket)
+	})
+}
+
+// best keeps one remnant a key: of the lowest rank, and among equals the one that is newest by what it says.
+func (s *salvage) best() {
+	slices.SortStableFunc(s.rescued, func(a, b remnant) int {
+		return cmp.Or(cmp.Compare(a.bucket, b.bucket), cmp.Compare(a.key, b.key), cmp.Compare(a.rank, b.rank), -cmp.Compare(s.age(a), s.age(b)))
+	})
+	s.rescued = slices.CompactFunc(s.rescued, func(a, b remnant) bool { return a.bucket == b.bucket && a.key == b.key })
+}
+
+// age grows with every version of a record, as far as that can be told.
+func (s *salvage) age(c remnant) uint64 {
+	if c.rank != loose || c.bucket == bucketLog || c.bucket == bucketAside {
+		return 0 // there is one only, or all are the same
+	}
+	value, err := s.value(c)
+	if err != nil {
+		return 0
+	}
+	key := []byte(c.key)
+	switch {
+	case c.bucket == bucketSrc:
+		src, _ := readSource(key, value)
+		return src.generation<<40 + uint64(max(0, src.moved.Unix()))
+	case c.bucket == bucketSink:
+		if k, err := readSink(key, value); err == nil {
+			return k.scan
+		}
+	case strings.HasPrefix(c.bucket, prefixX):
+		if x, err := readException(key, value); err == nil {
+			return uint64(x.attempts)
+		}
+	}
+	return 0
+}
+
+// rebuilt is the new store while it is being filled.
+type rebuilt struct {
+	db      *bolt.DB
+	tx      *bolt.Tx
+	buckets map[string]*bolt.Bucket
+	size    int
+	kept    map[string]int // records, by bucket
+}
+
+func rebuild(path string) (*rebuilt, error) {
+	o := boltOptions()
+	o.NoSync = true // it is synced whole before it takes the old one's place
+	o.InitialMmapSize = 0
+	db, err := bolt.Open(path, 0o600, o)
+	if err != nil {
+		return nil, err
+	}
+	return &rebuilt{db: db, buckets: map[string]*bolt.Bucket{}, kept: map[string]int{}}, nil
+}
+
+func (r *rebuilt) bucket(name string) (b *bolt.Bucket, err error) {
+	if b = r.buckets[name]; b != nil {
+		return b, nil
+	}
+	if r.tx == nil {
+		if r.tx, err = r.db.Begin(true); err != nil {
+			return nil, err
+		}
+	}
+	if b, err = makeBucket(r.tx, name); err == nil {
+		r.buckets[name] = b
+	}
+	return b, err
+}
+
+func (r *rebuilt) put(bucket string, key, value []byte) error {
+	b, err := r.bucket(bucket)
+	if err != nil {
+		return err
+	}
+	r.kept[family(bucket)]++
+	if err := b.Put(key, bytes.Clone(value)); err != nil { // it keeps the value until the commit
+		return err
+	}
+	if r.size += len(value); r.size < compactTx {
+		return nil
+	}
+	return r.commit()
+}
+
+func (r *rebuilt) commit() error {
+	if r.tx == nil {
+		return nil
+	}
+	err := r.tx.Commit()
+	r.tx, r.size = nil, 0
+	clear(r.buckets)
+	return err
+}
+
+func (r *rebuilt) close() error {
+	err := r.commit()
+	return errors.Join(err, r.db.Sync(), r.db.Close())
+}

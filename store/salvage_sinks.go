@@ -1,0 +1,150 @@
+package store
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"tidings/event"
+)
+
+// sinks writes what each sink is owed, so that it agrees with the events that are left.
+func (s *salvage) sinks(indices map[string]uint16) error {
+	if err := s.out.commit(); err != nil {
+		return err
+	}
+	sinks, ranks, exact := map[string]*sink{}, map[string]rank{}, true
+	for _, c := range s.rescued {
+		if c.bucket == bucketSink {
+			value, err := s.value(c)
+			if err != nil {
+				continue
+			}
+			k, err := readSink([]byte(c.key), value)
+			if err != nil {
+				continue
+			}
+			sinks[k.name], ranks[k.name] = k, c.rank
+			if c.rank > current {
+				s.report.back(bucketSink)
+			}
+			exact = exact && c.rank == current
+		}
+	}
+	for name, index := range indices {
+		if sinks[name] != nil {
+			continue
+		}
+		k, exactly := newSink(name, index, 0), s.side.Sinks[name]
+		k.frozen, k.state.Health, k.scan = true, event.Up, exactly.Floor
+		sinks[name], ranks[name] = k, loose
+		s.report.lose("how sink %s stood: it gets all that is left of what it may not have got, so some of it twice", name)
+		exact = false
+	}
+	exact = exact && s.whole(bucketLog)
+	for name := range sinks {
+		exact = exact && s.whole(prefixX+name) && s.whole(prefixDead+name)
+	}
+	if s.broken[""] || len(s.seen) == 0 {
+		s.report.lose("failing deliveries and dead letters, perhaps: those that were found are kept")
+	}
+	owed, next, err := s.owed(sinks, ranks)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(sinks)) {
+		k := sinks[name]
+		for prefix, what := range map[string]string{prefixX: "deliveries that were failing at", prefixDead: "dead letters of"} {
+			if _, err := s.out.bucket(prefix + name); err != nil {
+				return err
+			}
+			if s.broken[prefix+name] {
+				s.report.lose("%s sink %s, perhaps: those that were found are kept", what, name)
+			}
+		}
+		if !exact {
+			if n := uint64(len(owed[name])); ranks[name] == current && k.fresh > n {
+				s.report.lose("%d deliveries that sink %s was owed: their events can't be read", k.fresh-n, name)
+			}
+			k.fresh, k.scan, k.out = uint64(len(owed[name])), next, map[uint64]bool{}
+			for _, seq := range owed[name] {
+				k.out[seq] = false
+			}
+		}
+		if err := s.out.put(bucketSink, []byte(name), k.record(draftOf(k))); err != nil {
+			return err
+		}
+	}
+	return s.out.commit()
+}
+
+// owed lists the events that each sink is owed and that never failed there, and takes out of the failing and dead ones what
+// contradicts that: each delivery is in one place only.
+func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (map[string][]uint64, uint64, error) {
+	owed, next := map[string][]uint64{}, s.seen[bucketLog]+1
+	failing, dead := map[string]map[uint64]bool{}, map[string]map[uint64]bool{}
+	doubtful := func(bucket string, seq uint64) bool { return s.ranks[bucket+"/"+string(seqKey(seq))] > current }
+	err := s.out.db.Update(func(tx *bolt.Tx) error {
+		for name, k := range sinks {
+			next = max(next, k.scan)
+			failing[name], dead[name] = keysOf(tx, prefixX+name), keysOf(tx, prefixDead+name)
+			for seq := range dead[name] {
+				next = max(next, seq+1)
+				if failing[name][seq] {
+					delete(dead[name], seq)
+					if err := tx.Bucket([]byte(prefixDead + name)).Delete(seqKey(seq)); err != nil {
+						return err
+					}
+				}
+			}
+			for seq := range failing[name] {
+				next = max(next, seq+1)
+			}
+		}
+		for _, k := range s.side.Sinks {
+			next = max(next, k.Floor)
+		}
+		log := tx.Bucket([]byte(bucketLog))
+		return log.ForEach(func(key, value []byte) error {
+			seq := binary.BigEndian.Uint64(key)
+			next = max(next, seq+1)
+			h, err := readHead(key, value)
+			if err != nil {
+				return nil
+			}
+			for name, k := range sinks {
+				if _, open := k.out[seq]; !open && (seq < k.scan || !h.wantedBy(k.index) || k.fresh == 0 && ranks[name] == current) {
+					continue
+				}
+				if ranks[name] == current { // what this record says is true, so another place is not
+					for prefix, there := range map[string]map[uint64]bool{prefixX: failing[name], prefixDead: dead[name]} {
+						if there[seq] && doubtful(prefix+name, seq) {
+							delete(there, seq)
+							if err := tx.Bucket([]byte(prefix + name)).Delete(key); err != nil {
+								return err
+							}
+						}
+					}
+				}
+				if !failing[name][seq] && !dead[name][seq] {
+					owed[name] = append(owed[name], seq)
+				}
+			}
+			return nil
+		})
+	})
+	return owed, next, err
+}
+
+func keysOf(tx *bolt.Tx, bucket string) map[uint64]bool {
+	keys := map[uint64]bool{}
+	if b := tx.Bucket([]byte(bucket)); b != nil {
+		_ = b.ForEach(func(key, _ []byte) error {
+			keys[binary.BigEndian.Uint64(key)] = true
+			return nil
+		})
+	}
+	return keys
+}

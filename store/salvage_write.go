@@ -1,0 +1,285 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"tidings/event"
+)
+
+// write fills the new store: what is whole, then the best of what was found, then what has to agree with it.
+func (s *salvage) write() error {
+	if err := s.identify(); err != nil {
+		return err
+	}
+	if err := s.gather(); err != nil {
+		return err
+	}
+	indices, names := s.names()
+	s.settleNames(names)
+	s.best()
+	for _, c := range s.rescued {
+		if listed(c.bucket) {
+			continue
+		}
+		value, err := s.value(c)
+		if err != nil {
+			continue // it was readable a moment ago: the disk is dying, and the counts will show it
+		}
+		if c.rank > current {
+			s.ranks[c.bucket+"/"+c.key] = c.rank
+			s.report.back(c.bucket)
+		}
+		if err := s.out.put(c.bucket, []byte(c.key), value); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func() error{s.layout, s.sources, func() error { return s.sinks(indices) }, s.remembered, s.setAside, s.sequences} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// identify decides what makes the new store itself: what the mark beside the old one says, else what the old one says.
+func (s *salvage) identify() error {
+	if s.whole(bucketMeta) && s.mark == (identity{}) {
+		return nil
+	}
+	if s.marked {
+		return nil
+	}
+	if !s.whole(bucketMeta) {
+		s.fresh = true
+		rand.Read(s.mark.uuid[:])
+		rand.Read(s.mark.hashKey[:])
+		s.marked = true
+		s.report.lose("what was remembered of ids: the key to it is gone, with %s", markerPath(s.path))
+	}
+	return nil
+}
+
+func (s *salvage) layout() error {
+	for _, name := range buckets() {
+		if _, err := s.out.bucket(name); err != nil {
+			return err
+		}
+	}
+	meta, err := s.out.bucket(bucketMeta)
+	if err != nil {
+		return err
+	}
+	if v := meta.Get([]byte("schema")); len(v) == 8 && binary.BigEndian.Uint64(v) > schema {
+		return fmt.Errorf("%s was written by a newer version (layout %d, this program reads up to %d); use that version", s.path, binary.BigEndian.Uint64(v), schema)
+	} else if len(v) != 8 || !s.whole(bucketMeta) {
+		if err := meta.Put([]byte("schema"), seqKey(schema)); err != nil {
+			return err
+		}
+	}
+	if len(meta.Get([]byte("created"))) != 8 {
+		if err := meta.Put([]byte("created"), seqKey(uint64(time.Now().Unix()))); err != nil {
+			return err
+		}
+	}
+	if s.marked {
+		if err := meta.Put([]byte("uuid"), s.mark.uuid[:]); err != nil {
+			return err
+		}
+		return meta.Put([]byte("hashkey"), s.mark.hashKey[:])
+	}
+	copy(s.mark.uuid[:], meta.Get([]byte("uuid")))
+	copy(s.mark.hashKey[:], meta.Get([]byte("hashkey")))
+	return nil
+}
+
+// names finds out which index stands for which sink.
+func (s *salvage) names() (indices map[string]uint16, names map[uint16]string) {
+	indices, names = map[string]uint16{}, map[uint16]string{}
+	learn := func(name string, index uint16) {
+		if _, known := indices[name]; !known && names[index] == "" {
+			indices[name], names[index] = index, name
+		}
+	}
+	var unnamed []uint16
+	for _, c := range s.rescued {
+		value, err := s.value(c)
+		if err != nil {
+			continue
+		}
+		d := &decoder{b: value[min(recordHead, len(value)):]}
+		prefix, name, _ := strings.Cut(c.bucket, "/")
+		switch {
+		case c.bucket == bucketSink:
+			if k, err := readSink([]byte(c.key), value); err == nil {
+				learn(k.name, k.index)
+			}
+		case (prefix+"/" == prefixX || prefix+"/" == prefixDead) && !strings.HasPrefix(name, "#"):
+			learn(name, uint16(d.uint()))
+		case prefix+"/" == prefixX || prefix+"/" == prefixDead:
+			unnamed = append(unnamed, uint16(d.uint()))
+		}
+	}
+	for bucket := range s.seen { // a whole one was copied already
+		for _, prefix := range []string{prefixX, prefixDead} {
+			name, ok := strings.CutPrefix(bucket, prefix)
+			if b, err := s.out.bucket(bucket); ok && err == nil {
+				if _, value := b.Cursor().First(); len(value) > recordHead {
+					learn(name, uint16((&decoder{b: value[recordHead:]}).uint()))
+				}
+			}
+		}
+	}
+	for name, k := range s.side.Sinks {
+		learn(name, k.Index)
+	}
+	for _, index := range unnamed {
+		if names[index] == "" {
+			learn(fmt.Sprintf("unnamed-%d", index), index)
+		}
+	}
+	return indices, names
+}
+
+func (s *salvage) sources() error {
+	have := map[string]bool{}
+	for _, c := range s.rescued {
+		if c.bucket != bucketSrc {
+			continue
+		}
+		value, err := s.value(c)
+		if err != nil {
+			continue
+		}
+		have[c.key] = true
+		if c.rank > current {
+			s.report.back(c.bucket)
+		}
+		if err := s.out.put(bucketSrc, []byte(c.key), value); err != nil {
+			return err
+		}
+	}
+	if s.broken[bucketSrc] || len(s.seen) == 0 {
+		s.report.Notes = append(s.report.Notes, fmt.Sprintf("%d positions were found in the store; a source without one goes on from %s, or starts anew",
+			len(have), sidePath(s.path)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.side.Sources)) {
+		if have[name] {
+			continue
+		}
+		c := s.side.Sources[name]
+		src := source{identity: c.Identity, generation: c.Generation + 1, position: c.Position, moved: c.Moved}
+		s.report.lose("where source %s stood: it goes on from where it stood at %s, and what it lists again is recognised as far as ids are remembered",
+			name, s.sideAt.UTC().Format(time.RFC3339))
+		if err := s.out.put(bucketSrc, []byte(name), src.record(name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remembered writes the ids anew when they were not whole: those found, and those of the events that are left.
+func (s *salvage) remembered() error {
+	if s.whole(bucketIDs) {
+		return nil
+	}
+	m := memory{key: s.mark.hashKey[:]}
+	found := len(s.prints)
+	err := s.out.db.View(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte(bucketLog)).ForEach(func(key, value []byte) error {
+			if ev, err := readEvent(key, value); err == nil {
+				s.prints = append(s.prints, m.fingerprint(ev.Source, ev.ID))
+				if ev.Received.After(s.printsAt) {
+					s.printsAt = ev.Received
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	if found > 0 || len(s.seen) > 0 {
+		s.report.lose("some of the remembered ids, perhaps: %d were found", found)
+	}
+	slices.SortFunc(s.prints, fingerprint.compare)
+	s.prints = slices.Compact(s.prints)
+	n := uint64(0)
+	for chunk := range slices.Chunk(s.prints, chunkSize) {
+		n++
+		if err := s.out.put(bucketIDs, seqKey(n), chunkRecord(seqKey(n), s.printsAt, chunk)); err != nil {
+			return err
+		}
+	}
+	s.seen[bucketIDs] = n
+	return nil
+}
+
+// setAside keeps the bytes of events that nobody can say who wanted.
+func (s *salvage) setAside() error {
+	if len(s.ruined) == 0 {
+		return nil
+	}
+	b, err := s.out.bucket(bucketAside)
+	if err != nil {
+		return err
+	}
+	next := s.seen[bucketAside]
+	if key, _ := b.Cursor().Last(); key != nil {
+		next = max(next, binary.BigEndian.Uint64(key))
+	}
+	for _, c := range s.ruined {
+		value, err := s.value(c)
+		if err != nil {
+			continue
+		}
+		next++
+		key := seqKey(next)
+		what, why := "the record "+bucketKey(c.bucket, []byte(c.key)), errChecksum.Error()+"; found by a repair"
+		if err := s.out.put(bucketAside, key, asideRecord(key, event.SetAside{What: what, Why: why, At: time.Now()}, value)); err != nil {
+			return err
+		}
+	}
+	s.report.lose("%d events whose records are damaged: their bytes are set aside", len(s.ruined))
+	return nil
+}
+
+// sequences continues the numbers, so that none is given out again.
+func (s *salvage) sequences() error {
+	if err := s.out.commit(); err != nil {
+		return err
+	}
+	_, next, err := s.owed(nil, nil)
+	if err != nil {
+		return err
+	}
+	return s.out.db.Update(func(tx *bolt.Tx) error {
+		for _, name := range buckets() {
+			b := tx.Bucket([]byte(name))
+			last := s.seen[name]
+			if key, _ := b.Cursor().Last(); len(key) == 8 {
+				last = max(last, binary.BigEndian.Uint64(key))
+			}
+			if name == bucketLog {
+				_ = tx.Bucket([]byte(bucketSink)).ForEach(func(key, value []byte) error {
+					if k, err := readSink(key, value); err == nil {
+						next = max(next, k.scan)
+					}
+					return nil
+				})
+				last = max(last, next-1)
+			}
+			if err := b.SetSequence(last); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
