@@ -14,7 +14,7 @@ import (
 	"tidings/event"
 )
 
-// deepCheckLimit bounds a deep check; it reads some 300 MB a second of CPU.
+// deepCheckLimit bounds a deep check.
 const deepCheckLimit = 10 * time.Minute
 
 // MissingError: there is no store, or an empty file, where one was before. Nothing was changed.

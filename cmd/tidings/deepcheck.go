@@ -17,7 +17,7 @@ import (
 	"tidings/store"
 )
 
-// deepCheckCPU is what a check may use: some three seconds a GB are usual.
+// deepCheckCPU is what a check may use.
 const deepCheckCPU = 10 * time.Minute
 
 func newDeepCheckCommand() *cobra.Command {
