@@ -45,6 +45,7 @@ func clocked(t *testing.T, k *skewed) *bench {
 }
 
 func TestJumpForwardExpiresNothingUntilAServerAgrees(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		var k skewed
 		b := clocked(t, &k)
@@ -126,6 +127,7 @@ func TestClockThatStartsIn1970(t *testing.T) {
 
 // A clock in 1970 for the whole of a run, and right in the next: what the run took in is young.
 func TestBackFrom1970AcrossAReopening(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		var k skewed
 		b := clocked(t, &k)
@@ -153,6 +155,7 @@ func TestBackFrom1970AcrossAReopening(t *testing.T) {
 }
 
 func TestClockAheadAcrossReopeningsStopsNothingForYears(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		var k skewed
 		const years = 14 * 365 * 24 * time.Hour
@@ -240,6 +243,7 @@ func TestAfterAStopAServerIsHeardFirst(t *testing.T) {
 }
 
 func TestWithoutServersAClockThatRunsOnIsBelieved(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		var k skewed
 		b := clocked(t, &k)
@@ -268,6 +272,7 @@ func TestClockSetBackALittleOnlyWaits(t *testing.T) {
 
 // While a server that is wrong about the time is one of several, it changes nothing.
 func TestOneWrongServerIsOutvoted(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		var k skewed
 		b := clocked(t, &k)
@@ -308,6 +313,7 @@ func TestRetriesKeepToTheMonotonicClock(t *testing.T) {
 
 // When a store is full for long, the ids that are old enough still go.
 func TestIDsExpireWhileTheStoreIsFull(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		var free atomic.Int64
 		free.Store(1 << 40)

@@ -46,6 +46,7 @@ func (b *bench) size() int64 {
 
 // A drained backlog gives its room back without a restart, while everyone goes on.
 func TestADrainedStoreShrinksByItself(t *testing.T) {
+	slow(t)
 	b := fresh(t, Options{Keep: 0, tick: 5 * time.Millisecond, compactAt: 20 << 20}, "app")
 	b.backlog(300)
 	before := b.size()
@@ -98,6 +99,7 @@ func TestADrainedStoreShrinksByItself(t *testing.T) {
 }
 
 func TestAStoreIsCompactedAtStart(t *testing.T) {
+	slow(t)
 	b := fresh(t, Options{Keep: 0, tick: time.Hour}, "app")
 	b.backlog(300)
 	b.drain("app")

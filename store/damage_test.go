@@ -299,6 +299,7 @@ func TestADoubtfulStoreThatFailsItsCheckIsNotOpened(t *testing.T) {
 // Bits flip one at a time anywhere in the file. Whatever it does is an error that says so, or no event is delivered with another
 // content than it was taken in with, and none is missing without being told.
 func TestFlippedBits(t *testing.T) {
+	slow(t)
 	b := wreck(t)
 	whole, _ := os.ReadFile(b.path)
 	used := int(newestHeader(t, whole).pages) * os.Getpagesize()

@@ -205,3 +205,11 @@ func (b *bench) editRecord(bucket string, seq uint64, edit func(key, value []byt
 		b.t.Fatal(err)
 	}
 }
+
+// slow leaves a test that takes seconds to make proof.
+func slow(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("takes seconds; make proof runs it")
+	}
+}

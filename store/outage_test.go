@@ -13,6 +13,7 @@ import (
 // A sink that is dead for weeks: exceptions stop at what may fail singly, and from then on nothing grows but the log, whose
 // events wait in it as one count.
 func TestWeeksOfOutageMakeNoExceptions(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1000 // max_failing of dispatch
 		b := fresh(t, Options{Keep: time.Hour, Remember: 24 * time.Hour, MaxSize: 64 << 20, tick: time.Hour}, "gone", "works")

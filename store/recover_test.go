@@ -170,11 +170,15 @@ func TestWhatIsReadAcrossAReloadIsVoid(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := 0
-	due, err := b.handOut("app", func(k *sink, p *plan) {
-		k.planFresh(p, 2)
-		b.st = reloaded // as if the store was read anew between planning and reading
-		asked++
-	})
+	var due event.Due
+	err = b.send(t.Context(), &request{between: func() (err error) { // in the writer, who alone replaces the state
+		due, err = b.handOut("app", func(k *sink, p *plan) {
+			k.planFresh(p, 2)
+			b.st = reloaded // as if the store was read anew between planning and reading
+			asked++
+		})
+		return err
+	}})
 	if err != nil || asked != 2 || len(due.Deliveries) != 2 {
 		t.Fatalf("asked %d times, %d deliveries, %v", asked, len(due.Deliveries), err)
 	}

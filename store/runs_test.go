@@ -126,6 +126,7 @@ func TestSealingLeavesRequestsTheirTurn(t *testing.T) {
 // After each transaction of a store that seals and forgets all the time, the file is whole: opened as after a crash it remembers what it
 // should, and goes on.
 func TestSealingSurvivesACrashAnywhere(t *testing.T) {
+	slow(t)
 	synctest.Test(t, func(t *testing.T) {
 		o := smallRuns
 		o.Remember = 36 * time.Hour
@@ -191,6 +192,7 @@ func TestSealingSurvivesACrashAnywhere(t *testing.T) {
 }
 
 func TestIDsAreForgottenAfterRemember(t *testing.T) {
+	slow(t)
 	for _, seal := range []int{0, 100} { // by age; by number, too
 		synctest.Test(t, func(t *testing.T) {
 			b := fresh(t, Options{Remember: 48 * time.Hour, Keep: time.Hour, tick: time.Minute, runSize: seal, sealSlice: 30}, "app")
@@ -423,6 +425,7 @@ func randomPrint(rnd *rand.Rand) (f fingerprint) {
 }
 
 func TestTableIsASetInParts(t *testing.T) {
+	slow(t)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	table, set := newTable(5000), map[fingerprint]bool{}
 	for range 12000 { // more than a run, as when a table waits for its sealing

@@ -9,6 +9,7 @@ import (
 
 // What is remembered survives the loss of a page of a sealed run, as far as that page and the events that are left allow.
 func TestRepairKeepsWhatIsRemembered(t *testing.T) {
+	slow(t)
 	b := fresh(t, Options{Keep: 0, Remember: 100 * time.Hour, tick: time.Hour, runSize: 2000, sealSlice: 500}, "app")
 	b.backlog(50)
 	b.drain("app")
