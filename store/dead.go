@@ -143,6 +143,7 @@ func (b *batch) putBack(seq uint64, ev event.Event) (bool, error) {
 	case err != nil || whole || b.returned[seq]:
 		return err == nil, err
 	case missing:
+		b.unlearn(seq)
 		b.after = append(b.after, func(st *state) {
 			st.events++
 			st.collector.pin(seq)

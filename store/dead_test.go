@@ -102,3 +102,44 @@ func TestReasonsAndAnswersAreCut(t *testing.T) {
 		t.Fatalf("%d and %d bytes", len(l.Reason), len(l.Last.Answer))
 	}
 }
+
+// What was collected has no history, also where other events keep the block of its attempts alive.
+func TestWhatComesBackIntoTheLogBeginsAnew(t *testing.T) {
+	b := fresh(t, Options{}, "app", "other", "third")
+	b.commit("p", events(1, 3)...)
+	for _, sink := range []string{"app", "other"} {
+		b.settle(event.Dead, 0, b.next(sink, 1, 0).Deliveries...)
+		b.settle(event.Delivered, 0, b.next(sink, 2, 0).Deliveries...)
+	}
+	b.settle(event.Delivered, 0, b.next("third", 2, 0).Deliveries...) // 3 stays owed to it
+	retry := func(sink string) {
+		t.Helper()
+		if n, err := b.RetryDead(context.Background(), sink, []uint64{1}); n != 1 || err != nil {
+			t.Fatal(n, err)
+		}
+	}
+	retry("app")
+	b.settle(event.Delivered, 0, b.next("app", 0, 1).Deliveries...)
+	b.replay(event.Replay{Sink: "app", To: 2}, 1)
+	time.Sleep(2 * time.Millisecond)
+	b.settle(event.Dead, 0, b.next("app", 1, 0).Deliveries...)
+	b.tidyNow()
+	if n := b.stats().Events; n != 1 {
+		t.Fatalf("%d events are left", n)
+	}
+	retry("other")
+	if n, err := b.DropDead(context.Background(), "app", []uint64{1}); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	for _, sink := range []string{"app", "third"} {
+		if k := b.history("evt_1", sink); k.State != event.StateUnwanted || len(k.Tried) != 0 {
+			t.Errorf("%+v", k)
+		}
+	}
+	if k := b.history("evt_1", "other"); k.State != event.StateOwed || k.Attempts != 1 || len(k.Tried) != 1 {
+		t.Errorf("%+v", k)
+	}
+	if k := b.history("evt_3", "app"); k.State != event.StateDelivered || len(k.Tried) != 1 {
+		t.Errorf("%+v", k) // the rest of the block stands
+	}
+}

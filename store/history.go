@@ -143,7 +143,7 @@ func (s *Store) asOf(found []event.History) []sinkView {
 			}
 			for _, r := range k.replays {
 				_, open := r.out[h.Seq]
-				v.again[h.Seq] = v.again[h.Seq] || open || h.Seq >= r.scan && h.Seq < r.what.To && r.selects(h.Event)
+				v.again[h.Seq] = v.again[h.Seq] || open || !r.cancelled && h.Seq >= r.scan && h.Seq < r.what.To && r.selects(h.Event)
 			}
 			if x := k.failing[h.Seq]; x != nil {
 				v.next[h.Seq] = x.due.Round(0)
@@ -193,6 +193,19 @@ func (v sinkView) of(tx *bolt.Tx, seq uint64, h head) event.SinkHistory {
 		return cmp.Or(cmp.Compare(a.At.UnixMilli(), b.At.UnixMilli()), cmp.Compare(a.Number, b.Number))
 	})
 	tried = slices.CompactFunc(tried, func(a, b event.Tried) bool { return a.Number == b.Number && a.At.Equal(b.At) })
+	failures := 0
+	for _, d := range tried { // a replay's own come on top of those kept from before it
+		if !d.Delivered {
+			failures++
+		}
+	}
+	tried = slices.DeleteFunc(tried, func(d event.Tried) bool {
+		if d.Delivered {
+			return false
+		}
+		failures--
+		return failures >= maxFails
+	})
 	if told.Tried = tried; told.State == event.StateDelivered && len(tried) > 0 {
 		last := tried[len(tried)-1]
 		if told.Attempts, told.Replay = last.Number, last.Replay; !last.Delivered {

@@ -113,6 +113,32 @@ func TestHistoryOfADeadLetter(t *testing.T) {
 	}
 }
 
+func TestHistoryHasTheLastFiveFailuresAlsoOfAReplay(t *testing.T) {
+	b := fresh(t, Options{Keep: time.Hour}, "app")
+	b.commit("p", events(1, 1)...)
+	fail := func(n int) {
+		for range n {
+			time.Sleep(2 * time.Millisecond)
+			due := b.next("app", 1, 1).Deliveries
+			b.settle(event.Retry, 0, due...)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	fail(4)
+	b.settle(event.Delivered, 0, b.next("app", 0, 1).Deliveries...)
+	b.replay(event.Replay{Sink: "app"}, 1)
+	fail(3)
+	k := b.history("evt_1", "app")
+	var got []string
+	for _, d := range k.Tried {
+		got = append(got, fmt.Sprint(d.Number, d.Replay, d.Delivered))
+	}
+	want := "[3 false false 4 false false 5 false true 1 true false 2 true false 3 true false]"
+	if k.State != event.StateOwed || k.Attempts != 3 || fmt.Sprint(got) != want {
+		t.Errorf("%v: %+v", got, k)
+	}
+}
+
 func TestHistoryPages(t *testing.T) {
 	b := fresh(t, Options{Keep: time.Hour}, "app")
 	evs := events(1, 10_000)

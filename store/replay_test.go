@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -243,5 +245,37 @@ func TestReplayOfWhatCanNotBeReadIsTold(t *testing.T) {
 	}
 	if told := b.told(); !slices.ContainsFunc(told, func(n event.Notice) bool { _, ok := n.(event.SetAside); return ok }) {
 		t.Error("nothing tells of it")
+	}
+}
+
+func TestCancelledReplayIsNotOwedAnyMore(t *testing.T) {
+	br := &breaker{err: syscall.EIO}
+	b := fresh(t, Options{Keep: time.Hour, tick: time.Hour, commit: br.commit}, "app")
+	b.commit("p", events(1, 100)...)
+	b.deliverAll("app", 100)
+	id := b.replay(event.Replay{Sink: "app"}, 100)
+	b.next("app", 10, 0)
+	if err := b.CancelReplay(context.Background(), id); err != nil {
+		t.Fatal(err)
+	}
+	if k := b.history("evt_5", "app"); k.State != event.StateOwed || !k.Replay {
+		t.Errorf("in flight: %+v", k)
+	}
+	if k := b.history("evt_50", "app"); k.State != event.StateDelivered {
+		t.Errorf("not handed out: %+v", k)
+	}
+	br.times.Store(1)
+	if err := b.tryCommit(events(101, 1)); !errors.Is(err, event.ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
+	if k := b.history("evt_5", "app"); k.State != event.StateDelivered || len(b.replays()) != 0 { // the reading ended it
+		t.Errorf("%+v %+v", k, b.replays())
+	}
+	if err := b.Check(); err != nil {
+		t.Error(err)
+	}
+	b.tidyNow()
+	if b.keys(bucketAgain) != 0 {
+		t.Error("its record is left")
 	}
 }

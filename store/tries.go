@@ -62,13 +62,18 @@ func (t tries) with(seq uint64, d event.Tried) tries {
 		one[4+i] = byte(at >> (40 - 8*i))
 		one[10+i] = byte(took >> (40 - 8*i))
 	}
+	return append(t.without(func(old []byte) bool { return old[0] == one[0] && old[1] == one[1] }), one[:]...)
+}
+
+// without returns a copy of t without those for which gone says so.
+func (t tries) without(gone func(one []byte) bool) tries {
 	all := make(tries, 0, len(t)+trySize)
-	for old := range slices.Chunk(t, trySize) {
-		if old[0] != one[0] || old[1] != one[1] {
-			all = append(all, old...)
+	for one := range slices.Chunk(t, trySize) {
+		if !gone(one) {
+			all = append(all, one...)
 		}
 	}
-	return append(all, one[:]...)
+	return all
 }
 
 // of returns what t says of seq: the delivery itself, then its replay.
@@ -136,20 +141,38 @@ type triesDraft struct {
 	t   tries
 }
 
+// block returns the draft of a seq's block.
+func (b *batch) block(index uint16, seq uint64) *triesDraft {
+	key := tryKey(seq, index)
+	if draft := b.tries[string(key)]; draft != nil {
+		return draft
+	}
+	draft := &triesDraft{key: key}
+	_ = b.stored(bucketTries, key, func(value []byte) (err error) {
+		t, err := readTries(key, value)
+		draft.t = slices.Clone(t)
+		return err
+	})
+	return draft
+}
+
 // delivered keeps that an attempt succeeded.
 func (b *batch) delivered(index uint16, seq uint64, d event.Tried) {
-	key := tryKey(seq, index)
-	draft := b.tries[string(key)]
-	if draft == nil {
-		draft = &triesDraft{key: key}
-		b.tries[string(key)] = draft
-		_ = b.stored(bucketTries, key, func(value []byte) (err error) {
-			t, err := readTries(key, value)
-			draft.t = slices.Clone(t)
-			return err
-		})
-	}
+	draft := b.block(index, seq)
 	draft.t = draft.t.with(seq, d)
+	b.tries[string(draft.key)] = draft
+}
+
+// unlearn drops what blocks still say of an event that was collected: its failures went with it, and half of its history says
+// something else than the whole.
+func (b *batch) unlearn(seq uint64) {
+	for _, k := range b.st.sinks {
+		draft := b.block(k.index, seq)
+		if t := draft.t.without(func(one []byte) bool { return one[0] == byte(seq%triesBlock) }); len(t) < len(draft.t) {
+			draft.t = t
+			b.tries[string(draft.key)] = draft
+		}
+	}
 }
 
 // failed keeps the failures of a delivery that is owed no longer, beside those of an earlier one.

@@ -22,6 +22,15 @@ func (w *walk) mayCome(seq uint64) {
 	}
 }
 
+// back: a delivery is not in flight any more, unsettled. A cancelled replay doesn't give it again.
+func (w *walk) back(sink string, seq uint64) {
+	f := w.model[sink][seq]
+	if f.replay && w.ended[sink] {
+		delete(w.left[sink], seq)
+	}
+	f.flying, f.replay = false, false
+}
+
 // replayOrCancel starts a replay of what is kept of some type, or cancels the one that there is.
 func (w *walk) replayOrCancel(sink string) {
 	w.tidyNow()
@@ -31,6 +40,7 @@ func (w *walk) replayOrCancel(sink string) {
 		}
 		if w.rnd.IntN(2) == 0 {
 			w.breakable(func() error { return w.CancelReplay(context.Background(), r.ID) }, func() {
+				w.ended[sink] = true
 				for seq := range w.left[sink] {
 					if f := w.model[sink][seq]; f == nil || !f.replay {
 						delete(w.left[sink], seq)
@@ -52,7 +62,7 @@ func (w *walk) replayOrCancel(sink string) {
 	w.breakable(func() (err error) {
 		_, n, err = w.StartReplay(context.Background(), event.Replay{Sink: sink, Events: filter})
 		return err
-	}, func() { w.left[sink] = left })
+	}, func() { w.left[sink], w.ended[sink] = left, false })
 	if n != 0 && int(n) != len(left) {
 		w.t.Errorf("a replay of %d, the log has %d", n, len(left))
 	}

@@ -38,6 +38,7 @@ type walk struct {
 	kind     map[uint64]string // event id, by seq
 	topology event.Topology
 	left     map[string]map[uint64]bool // by sink, what its replay has left; true: it must come, since it was never owed or dead meanwhile
+	ended    map[string]bool            // by sink: its replay is cancelled, and is left only what it has in flight
 	breaking string                     // what the next transaction comes to: "", "lost" or "kept"
 	broke    bool
 }
@@ -62,7 +63,7 @@ func TestRandomWalk(t *testing.T) {
 func walkOn(t *testing.T, seed uint64) {
 	w := &walk{rnd: rand.New(rand.NewPCG(seed, 1)), sinks: []string{"all", "some", "few"},
 		seen: map[string]time.Time{}, model: map[string]map[uint64]*fate{}, kind: map[uint64]string{}, nextSeq: 1,
-		left: map[string]map[uint64]bool{}}
+		left: map[string]map[uint64]bool{}, ended: map[string]bool{}}
 	o := smallRuns
 	o.Keep, o.Remember, o.commit = 5*time.Hour, 30*time.Hour, w.commitTx
 	w.bench = openAt(t, filepath.Join(t.TempDir(), "store.db"), o)
@@ -217,8 +218,8 @@ func (w *walk) tidied() {
 
 func (w *walk) landed() {
 	for _, sink := range w.sinks {
-		for _, f := range w.model[sink] {
-			f.flying, f.replay = false, false
+		for seq := range w.model[sink] {
+			w.back(sink, seq)
 		}
 	}
 }
@@ -306,7 +307,7 @@ func (w *walk) work(sink string) {
 			v.Outcome = event.Dead
 		case 4:
 			w.Release(sink, d.Seq)
-			w.model[sink][d.Seq].flying, w.model[sink][d.Seq].replay = false, false
+			w.back(sink, d.Seq)
 			continue
 		case 5:
 			continue // stays in flight
