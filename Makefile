@@ -30,7 +30,8 @@ PROOFS := ^Test(PowerLoss|PowerLossInRepair|Kill|InjectedFaults|BitFlips|Truncat
 
 .PHONY: proof
 proof: build ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
-	go test -count 1 -timeout 10m ./store
+	go test -run '$(PROOFS)' -count 1 -timeout 5m -v ./store
+	go test -skip '$(PROOFS)' -count 1 -timeout 10m ./store
 	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 10m -v ./store
 	@! grep -q TIDINGS_MUTANT bin/tidings || { echo "bin/tidings can be told to do wrong"; exit 1; }
 
