@@ -119,7 +119,13 @@ func (s *Store) RetryDead(ctx context.Context, sink string, seqs []uint64) (int,
 		x.forget()
 		x.due = time.Now()
 		k := d.sink
-		b.after = append(b.after, func(*state) { k.add(x) })
+		b.s.mu.Lock()
+		k.revived[seq] = true
+		b.s.mu.Unlock()
+		b.after = append(b.after, func(*state) {
+			delete(k.revived, seq)
+			k.add(x)
+		})
 		b.wake[sink] = true
 		return true, nil
 	})
@@ -153,6 +159,9 @@ func (b *batch) putBack(seq uint64, ev event.Event) (bool, error) {
 				if seq >= r.what.From && seq < r.what.To && r.selects(ev) {
 					d := b.replay(r)
 					d.returned = append(d.returned, seq)
+					b.s.mu.Lock()
+					r.coming[seq] = true
+					b.s.mu.Unlock()
 				}
 			}
 		}

@@ -152,6 +152,10 @@ func (st *state) loadMemory(tx *bolt.Tx, o Options) (repairs []*request, err err
 		}
 		return nil
 	})
+	// What a crash left of a run is the next one's, also where all runs with a record have expired.
+	if key, _ := tx.Bucket([]byte(bucketRun)).Cursor().Seek(seqKey(m.nextRun)); key != nil {
+		m.nextRun = max(m.nextRun, binary.BigEndian.Uint64(key))
+	}
 	var prints []fingerprint
 	err = tx.Bucket([]byte(bucketIDs)).ForEach(func(key, value []byte) error {
 		chunk := binary.BigEndian.Uint64(key)

@@ -26,6 +26,8 @@ type replayJob struct {
 	scan uint64
 	out  map[uint64]bool // before scan; true: in flight
 	pin  uint64          // where the stored record needs the log from
+
+	coming map[uint64]bool // that the transaction under way puts back into the log: seen in the file before left counts them
 }
 
 // ending reports whether it has come to its end without a settlement, or so far that its record should say so.
@@ -87,7 +89,7 @@ func (s *Store) StartReplay(ctx context.Context, q event.Replay) (id, count uint
 			id++
 		}
 		what := event.Replay{Sink: q.Sink, Sources: slices.Clone(q.Sources), Events: slices.Clone(q.Events), From: from, To: to}
-		d := b.replay(&replayJob{id: id, what: what, started: b.now, total: count, left: count, scan: from, out: map[uint64]bool{}})
+		d := b.replay(&replayJob{id: id, what: what, started: b.now, total: count, left: count, scan: from, out: map[uint64]bool{}, coming: map[uint64]bool{}})
 		d.created = true
 		b.wake[q.Sink] = true
 		return nil

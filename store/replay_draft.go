@@ -54,7 +54,8 @@ func (b *batch) finishReplay(d *replayDraft) {
 	if len(open) > 0 {
 		pin = open[0]
 	}
-	if left == 0 || d.cancelled && len(open) == 0 {
+	gone := left == 0 || d.cancelled && len(open) == 0
+	if gone {
 		b.delete(bucketAgain, key)
 	} else {
 		b.put(bucketAgain, key, r.record(key, left, d.cancelled, open))
@@ -68,6 +69,7 @@ func (b *batch) finishReplay(d *replayDraft) {
 			delete(r.out, seq)
 		}
 		k.version++
+		clear(r.coming)
 		r.left, r.cancelled, r.pin = r.left+d.grown()-d.off, d.cancelled, pin
 		if r.cancelled {
 			maps.DeleteFunc(r.out, func(_ uint64, inFlight bool) bool { return !inFlight })
@@ -77,7 +79,7 @@ func (b *batch) finishReplay(d *replayDraft) {
 			k.replays = append(k.replays, r)
 			st.nextReplay = r.id + 1
 		}
-		if r.left == 0 {
+		if r.left == 0 && gone { // what came to its end since the record was made has an end of its own
 			k.replays = slices.DeleteFunc(k.replays, func(x *replayJob) bool { return x == r })
 		}
 	})

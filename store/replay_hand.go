@@ -88,8 +88,11 @@ func (k *sink) registerReplay(p plan, f found, due *event.Due) {
 	hand := slices.Clone(p.again)
 	if p.againWant > 0 && p.version == k.version && r.scan == p.againScan && !r.cancelled {
 		for _, c := range f.again {
+			if r.coming[c.seq] {
+				continue // it wasn't there yet
+			}
 			_, open := k.out[c.seq]
-			if c.dead || open || c.wanted && c.seq >= k.scan && k.fresh > 0 || k.failing[c.seq] != nil || k.again(c.seq) != nil {
+			if c.dead || open || k.revived[c.seq] || c.wanted && c.seq >= k.scan && k.fresh > 0 || k.failing[c.seq] != nil || k.again(c.seq) != nil {
 				r.left--
 				continue
 			}

@@ -37,7 +37,7 @@ func readReplay(key, value []byte) (*replayJob, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replayJob{id: binary.BigEndian.Uint64(key), out: map[uint64]bool{}}
+	r := &replayJob{id: binary.BigEndian.Uint64(key), out: map[uint64]bool{}, coming: map[uint64]bool{}}
 	r.what.Sink, r.cancelled, r.started = d.text(), d.bool(), d.time()
 	for _, filter := range []*event.Filter{&r.what.Sources, &r.what.Events} {
 		for range d.count() {

@@ -55,13 +55,14 @@ type sink struct {
 	due     dueHeap // those of failing that are not in flight
 	counted int     // those of failing that failed in their present age
 
-	replays []*replayJob // oldest first
-	turn    bool         // of one delivery at a time, the next is a replay's
-	version uint64       // grows with each transaction that concerns the sink
+	replays []*replayJob    // oldest first
+	revived map[uint64]bool // dead letters that the transaction under way makes owed: gone in the file before they are failing
+	turn    bool            // of one delivery at a time, the next is a replay's
+	version uint64          // grows with each transaction that concerns the sink
 }
 
 func newSink(name string, index uint16, scan uint64) *sink {
-	return &sink{name: name, index: index, scan: scan, out: map[uint64]bool{}, failing: map[uint64]*exception{}}
+	return &sink{name: name, index: index, scan: scan, out: map[uint64]bool{}, failing: map[uint64]*exception{}, revived: map[uint64]bool{}}
 }
 
 // owed counts what remains of replays as well: what they selected and have not come to may turn out to be owed or dead anyway.
