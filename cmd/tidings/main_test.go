@@ -13,11 +13,15 @@ import (
 
 // TestMain makes this test binary the tidings binary as well: scripts and tests run it as a process of its own.
 func TestMain(m *testing.M) {
+	// A process with the race detector sleeps a second at its end by default; there are hundreds of them here.
+	_ = os.Setenv("GORACE", raceOptions)
 	if len(os.Args) > 2 && os.Args[1] == "store" && os.Args[2] == "deep-check" { // started by a test in this process
 		main()
 	}
 	testscript.Main(m, map[string]func(){"tidings": main})
 }
+
+const raceOptions = "atexit_sleep_ms=0"
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -27,6 +31,7 @@ func TestScripts(t *testing.T) {
 			"waitfor": waitFor,
 		},
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", raceOptions)
 			env.Setenv("TMPDIR", env.WorkDir) // what a command leaves in a temporary directory goes with the script
 			return nil
 		},
