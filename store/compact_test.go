@@ -76,14 +76,14 @@ func TestADrainedStoreShrinksByItself(t *testing.T) {
 		}
 	}
 	end()
-	told := ""
+	var told strings.Builder
 	for _, n := range b.told() {
 		if note, ok := n.(event.StoreNote); ok {
-			told += note.What
+			told.WriteString(note.What)
 		}
 	}
-	if !strings.Contains(told, "compacted from") {
-		t.Errorf("told %q", told)
+	if !strings.Contains(told.String(), "compacted from") {
+		t.Errorf("told %q", told.String())
 	}
 	if done := b.commit("again", benchPage(0)...); done.New != 0 {
 		t.Errorf("%d known events came as new", done.New)

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -43,18 +42,7 @@ func wreck(t testing.TB) *bench {
 
 func truncate(n int64) func([]byte) []byte { return func(data []byte) []byte { return data[:n] } }
 
-// reseal gives the headers of a changed file right checksums again.
-func reseal(data []byte) []byte {
-	for _, at := range []int{0, os.Getpagesize()} {
-		h := data[at+pageHead:]
-		sum := fnv.New64a()
-		sum.Write(h[:56])
-		order.PutUint64(h[56:], sum.Sum64())
-	}
-	return data
-}
-
-// newest is the file's newest header.
+// newestHeader is the file's newest header.
 func newestHeader(t testing.TB, data []byte) header {
 	t.Helper()
 	a, errA := readHeader(bytes.NewReader(data), 0)
