@@ -51,20 +51,27 @@ func (s *salvage) write() error {
 
 // identify decides what makes the new store itself: what the mark beside the old one says, else what the old one says.
 func (s *salvage) identify() error {
-	if s.whole(bucketMeta) && s.mark == (identity{}) {
+	if s.marked || s.whole(bucketMeta) && s.identified() {
 		return nil
 	}
-	if s.marked {
-		return nil
-	}
-	if !s.whole(bucketMeta) {
-		s.fresh = true
-		rand.Read(s.mark.uuid[:])
-		rand.Read(s.mark.hashKey[:])
-		s.marked = true
-		s.report.lose("what was remembered of ids: the key to it is gone, with %s", markerPath(s.path))
-	}
+	s.fresh = true
+	rand.Read(s.mark.uuid[:])
+	rand.Read(s.mark.hashKey[:])
+	s.marked = true
+	s.report.lose("what was remembered of ids: the key to it is gone, with %s", markerPath(s.path))
 	return nil
+}
+
+// identified reports whether the old store says what makes it itself. A bucket can be whole and lack it: its entries have no
+// checksum of their own.
+func (s *salvage) identified() bool {
+	found := map[string]bool{}
+	newTree(s.f, s.pre.headers[0], s.pre.size).walk(func(bucket string, e element) {
+		if bucket == bucketMeta && len(e.value) == 16 {
+			found[string(e.key)] = true
+		}
+	})
+	return found["uuid"] && found["hashkey"]
 }
 
 func (s *salvage) layout() error {
