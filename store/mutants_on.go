@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -38,12 +39,12 @@ func (s *Store) apart(ops []op, first bool, buckets ...string) []op {
 	if !first {
 		mine, rest = rest, mine
 	}
-	if len(mine) > 0 && len(rest) > 0 && s.transact(mine) != nil {
+	if len(mine) == 0 || len(rest) == 0 || s.transact(mine) != nil {
 		return ops
-	} else if len(mine) > 0 && len(rest) > 0 {
-		return rest
 	}
-	return ops
+	// As long as the transactions themselves take, so that one kill in two falls here and not one in hundreds.
+	time.Sleep(5 * time.Millisecond)
+	return rest
 }
 
 // execWrongly does part of a transaction as it must not be done, and returns what is left of it; true: nothing.
