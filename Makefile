@@ -52,7 +52,7 @@ bench: build ## the figures of the README; BENCHTIME is the time of one benchmar
 
 .PHONY: bench-scale
 bench-scale: ## the figures of a store with ten million ids and a million events owed: a minute or three, 2 GB of disk
-	go test -run '^$$' -bench '^BenchmarkScale$$' -benchtime 2500x -scale.ids 10000000 -scale.owed 1000000 -timeout 15m -v ./store
+	go test ./store -run '^$$' -bench '^BenchmarkScale$$' -benchtime 2500x -scale.ids 10000000 -scale.owed 1000000 -timeout 15m -v
 
 .PHONY: lint
 lint: ## formatting, modules, vet, modern Go, staticcheck, known vulnerabilities
