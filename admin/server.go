@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tidings/event"
@@ -173,21 +174,34 @@ func (s *Server) answer(w http.ResponseWriter, answer any, err error) {
 // Serve answers on l until ctx ends, lets requests in flight end for a moment, closes l and returns. No handler runs
 // after it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if err := serveHTTP(ctx, l, s.Handler(), s.log(), 0); err != nil {
+		return fmt.Errorf("serving the control socket: %w", err)
+	}
+	return nil
+}
+
+// serveHTTP answers on l until ctx ends. It closes a connection beyond limit at once; 0: none is.
+func serveHTTP(ctx context.Context, l net.Listener, handler http.Handler, log *slog.Logger, limit int64) error {
 	var conns sync.WaitGroup
+	var open atomic.Int64
 	server := &http.Server{
-		Handler:           s.Handler(),
+		Handler:           handler,
 		ReadHeaderTimeout: readTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(s.log().Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		// A connection is new before its goroutine starts and closed when that ends.
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnState: func(conn net.Conn, state http.ConnState) {
 			switch state {
 			case http.StateNew:
 				conns.Add(1)
+				if n := open.Add(1); limit > 0 && n > limit {
+					_ = conn.Close() // its goroutine ends at the first reading
+				}
 			case http.StateClosed:
+				open.Add(-1)
 				conns.Done()
 			}
 		},
@@ -198,7 +212,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	case err := <-served:
 		_ = server.Close()
 		conns.Wait()
-		return fmt.Errorf("serving the control socket: %w", err)
+		return err
 	case <-ctx.Done():
 	}
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)

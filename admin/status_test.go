@@ -24,7 +24,7 @@ func TestStatusDocument(t *testing.T) {
 		store := &fakeStore{
 			sources: []event.SourceStats{{Name: "stripe"}, {Name: "flatpeak", GapCount: 3, Position: []byte("p")}, {Name: "left-over"}},
 			sinks:   []event.SinkStats{{Name: "app", Owed: 4, Oldest: start.Add(time.Second), Retrying: 2, Dead: 0}},
-			stats:   event.StoreStats{Path: "/d/store.db", Size: 10, Used: 5, Events: 2, IDs: 9},
+			stats:   event.StoreStats{Path: "/d/store.db", Size: 10, Used: 5, Events: 2, IDs: 9, Free: 7},
 		}
 		live := NewLive(topology())
 		server := &Server{Store: store, Live: live, Position: func(position []byte) time.Time {
@@ -51,7 +51,7 @@ func TestStatusDocument(t *testing.T) {
 			`"flatpeak":{"state":"ok","last_success":"2000-01-01T00:00:00Z","next_poll":"2000-01-01T00:01:00Z","position":"1999-12-31T23:00:00Z","lag":1.5,"error":"","listed":10,"new":4,"gaps":3},` +
 			`"stripe":{"state":"starting","last_success":null,"next_poll":null,"position":null,"lag":null,"error":"","listed":0,"new":0,"gaps":0}},` +
 			`"sinks":{"app":{"state":"up","owed":4,"oldest":"2000-01-01T00:00:01Z","retrying":2,"dead":0,"error":"answered 503"}},` +
-			`"store":{"path":"/d/store.db","size":10,"used":5,"events":2,"ids":9}}`
+			`"store":{"path":"/d/store.db","size":10,"used":5,"events":2,"ids":9,"free":7}}`
 		if string(text) != want {
 			t.Errorf("got  %s\nwant %s", text, want)
 		}

@@ -19,6 +19,7 @@ type Config struct {
 	DataDir string // absolute
 	Control string // absolute path of the control socket
 	Log     Log
+	Web     Web
 	Store   Store
 	Sources []Source // in the file's order; never empty
 	Sinks   []Sink   // in the file's order; never empty
@@ -28,6 +29,11 @@ type Config struct {
 type Log struct {
 	Level  slog.Level
 	Format string // auto, text or json
+}
+
+// Web says where metrics and health are served.
+type Web struct {
+	Listen string // host:port; empty: nowhere
 }
 
 // Store says what the store keeps.

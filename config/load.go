@@ -187,13 +187,13 @@ func (d *decoder) config(c *Config, top value) {
 				}
 			}},
 			{"log", func(v value) { d.object(v, d.logTable(&c.Log)) }},
+			{"web", func(v value) { d.object(v, d.webTable(&c.Web)) }},
 			{"store", func(v value) { d.object(v, d.storeTable(&c.Store)) }},
 			{"sources", func(v value) { d.sources(v, c) }},
 			{"sinks", func(v value) { d.sinks(v, c) }},
 		},
-		below: map[string][]string{"log": d.logTable(&Log{}).keys(), "store": d.storeTable(&Store{}).keys()},
-		absent: map[string]string{
-			"web": "this version has no dashboard, metrics or health page: remove the key; `tidings status` shows how things are",
+		below: map[string][]string{
+			"log": d.logTable(&Log{}).keys(), "web": d.webTable(&Web{}).keys(), "store": d.storeTable(&Store{}).keys(),
 		},
 	})
 	for _, section := range []string{"sources", "sinks"} {

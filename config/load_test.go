@@ -121,6 +121,9 @@ func TestValues(t *testing.T) {
 		"raw file":       {sink("{format: raw, file: {path: /x}}"), func(c *Config) any { return c.Sinks[0].Format }, "raw"},
 		"sizes":          {goodSource + goodSink + "store: {max_size: 1TiB, min_free: 10MB}", func(c *Config) any { return fmt.Sprint(c.Store.MaxSize, c.Store.MinFree) }, "1099511627776 10000000"},
 		"bytes":          {goodSource + goodSink + "store: {min_free: 0, max_size: 16777216}", func(c *Config) any { return fmt.Sprint(c.Store.MaxSize, c.Store.MinFree) }, "16777216 0"},
+		"web":            {goodSource + goodSink + "web: {listen: 127.0.0.1:9480}", func(c *Config) any { return c.Web.Listen }, "127.0.0.1:9480"},
+		"web, IPv6":      {goodSource + goodSink + "web: {listen: '[::1]:0'}", func(c *Config) any { return c.Web.Listen }, "[::1]:0"},
+		"web, off":       {goodSource + goodSink + "web:", func(c *Config) any { return c.Web.Listen == "" }, "true"},
 		"level":          {goodSource + goodSink + "log: {level: debug, format: json}", func(c *Config) any { return c.Log }, "{DEBUG json}"},
 		"alias": {
 			"sources: {a: &x {preset: flatpeak, with: {account_id: a, api_key: k}}, c: *x}\n" + goodSink,

@@ -25,6 +25,7 @@ type Polled struct {
 	Pages    int
 	Listed   int // items that the API listed, repeats included
 	New      int // of these, taken in
+	Filtered int // new, but of a type that the source's filter leaves out
 	Repeated int // known already
 	History  int // first poll: listed, but from before the start
 	Next     time.Time
@@ -38,6 +39,8 @@ type PollFailed struct {
 	Err      error // one sentence, secrets replaced
 	Failures int   // in a row
 	Next     time.Time
+
+	Listed, Filtered, Repeated int // until then, as in Polled; what was taken in is told by TakenIn
 }
 
 // TakenIn: a transaction is durable; these events are now owed to those that want them. It is told after the commit.
@@ -89,6 +92,12 @@ type SinkChanged struct {
 	Next   time.Time // Down: the next probe
 }
 
+// Written: the store made a transaction durable.
+type Written struct {
+	At   time.Time
+	Took time.Duration // the wait for the disk included
+}
+
 // StoreTrouble: a transaction failed and its outcome is unknown; the store has reopened its file and everyone asks again.
 type StoreTrouble struct {
 	At  time.Time
@@ -109,6 +118,8 @@ type ClockDoubted struct {
 	Why string
 }
 
+func (Compacted) notice()    {}
+func (Written) notice()      {}
 func (ClockDoubted) notice() {}
 func (Polled) notice()       {}
 func (PollFailed) notice()   {}

@@ -28,12 +28,19 @@ type SinkStats struct {
 	Dead      int
 }
 
-// Compacted is what a compaction of the store did.
+// Compacted is what a compaction of the store did. The store tells it as a notice, too.
 type Compacted struct {
 	Before int64         `json:"before"` // bytes of the file
 	After  int64         `json:"after"`
 	Took   time.Duration `json:"took"`
+	Paused time.Duration `json:"paused"` // of this, writing waited
 }
+
+// The limits of the store, as the configuration names them.
+const (
+	LimitSize = "max_size"
+	LimitFree = "min_free"
+)
 
 // StoreStats is what the store knows of itself.
 type StoreStats struct {
@@ -42,6 +49,8 @@ type StoreStats struct {
 	Used   int64  `json:"used"`            // of these, in use
 	Events uint64 `json:"events"`          // in the log
 	IDs    uint64 `json:"ids"`             // remembered
+	Free   int64  `json:"free"`            // bytes that the disk has free for it
 	Full   string `json:"full,omitempty"`  // why polling pauses; empty when it does not
+	Limit  string `json:"limit,omitempty"` // the limit that Full is about: LimitSize or LimitFree
 	Clock  string `json:"clock,omitempty"` // why the clock isn't believed, so that nothing expires; empty when it is
 }

@@ -124,7 +124,8 @@ func (p *Poller) poll(ctx context.Context, scheduled bool) (next time.Time, err 
 		p.failures++
 		health, after := judgeFailure(err)
 		next = p.afterFailure(now, after)
-		failed := event.PollFailed{Source: p.Source, At: now, Health: health, Err: err, Failures: p.failures}
+		failed := event.PollFailed{Source: p.Source, At: now, Health: health, Err: err, Failures: p.failures,
+			Listed: told.Listed, Filtered: told.Filtered, Repeated: told.Repeated}
 		if scheduled {
 			failed.Next = next
 		}
@@ -245,6 +246,7 @@ func (p *Poller) commit(ctx context.Context, c event.Commit, told *event.Polled)
 	}
 	if told != nil {
 		told.New += done.New
+		told.Filtered += done.Filtered
 		told.Repeated += done.Repeated
 	}
 	return done, nil

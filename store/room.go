@@ -7,6 +7,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"tidings/event"
 )
 
 // room is what the writer knows of its limits.
@@ -15,6 +17,7 @@ type room struct {
 	free    int64 // of the disk
 	asked   time.Time
 	full    string // why nothing is taken in; empty: there is room
+	limit   string // that full is about
 	strikes int    // transactions in a row whose outcome is unknown
 }
 
@@ -25,8 +28,9 @@ func (r *room) measure(s *Store) {
 	}
 	size, reusable := extent(s.db)
 	r.used = size - reusable
-	r.full = ""
+	r.full, r.limit = "", ""
 	if s.opt.MaxSize > 0 && r.used > s.opt.MaxSize {
+		r.limit = event.LimitSize
 		r.full = fmt.Sprintf("it uses %s, more than max_size %s", bytesText(r.used), bytesText(s.opt.MaxSize))
 	}
 	if s.opt.MinFree > 0 {
@@ -37,11 +41,12 @@ func (r *room) measure(s *Store) {
 		}
 		// Pages that the file has already and no longer needs are room too: without them, letting history go would not help.
 		if !r.asked.IsZero() && r.free+reusable < s.opt.MinFree {
+			r.limit = event.LimitFree
 			r.full = fmt.Sprintf("the disk of %s has %s free, less than min_free %s", filepath.Dir(s.path), bytesText(r.free), bytesText(s.opt.MinFree))
 		}
 	}
 	s.mu.Lock()
-	s.full = r.full
+	s.full, s.limit = r.full, r.limit
 	s.mu.Unlock()
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -120,6 +121,9 @@ func (s *Store) Stats() (event.StoreStats, error) {
 	if info, err := os.Stat(s.path); err == nil {
 		stats.Size = info.Size()
 	}
+	if free, err := s.opt.free(filepath.Dir(s.path)); err == nil {
+		stats.Free = free
+	}
 	s.file.RLock()
 	if s.db == nil {
 		s.file.RUnlock()
@@ -131,6 +135,6 @@ func (s *Store) Stats() (event.StoreStats, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats.Clock = s.clock.trouble()
-	stats.Events, stats.IDs, stats.Full = s.st.events, s.st.memory.count(), s.full
+	stats.Events, stats.IDs, stats.Full, stats.Limit = s.st.events, s.st.memory.count(), s.full, s.limit
 	return stats, nil
 }

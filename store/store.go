@@ -80,8 +80,9 @@ type Store struct {
 	st       *state // replaced as a whole after a reopening: a holder of the old one holds nothing
 	topology event.Topology
 	desks    map[string]*desk
-	dead     error // why the store has failed for good
-	full     string
+	dead     error  // why the store has failed for good
+	full     string // why nothing is taken in, and the limit that says so
+	limit    string
 
 	// The writer's own.
 	room     room

@@ -135,9 +135,11 @@ func (s *Store) write(group []*request) error {
 		s.writeWrongly(group, b)
 	}
 	if len(b.ops) > 0 {
+		began := time.Now()
 		if err := s.exec(b.ops); err != nil {
 			return s.startOver(err)
 		}
+		b.tell = append(b.tell, event.Written{At: b.now, Took: time.Since(began)})
 		s.room.strikes = 0
 	}
 	s.mu.Lock()

@@ -121,6 +121,9 @@ func explain(out io.Writer, cfg *config.Config, kept *kept, now time.Time) error
 	if _, err := fmt.Fprintf(out, "The store is in %s, the control socket is %s.\n", cfg.DataDir, cfg.Control); err != nil {
 		return err
 	}
+	if cfg.Web.Listen != "" {
+		fmt.Fprintf(out, "Metrics are at http://%s/metrics.\n", cfg.Web.Listen)
+	}
 	if len(moved) > 0 {
 		return &exitError{exitConfig, &store.IdentityError{Sources: moved}}
 	}

@@ -44,6 +44,7 @@ var libraries = map[string][]string{
 	"github.com/robfig/cron/v3":    {"config", "poller"},
 	"github.com/lestrrat-go":       {"config", "sinks"},
 	"github.com/coreos/go-systemd": {"admin", "cmd"},
+	"github.com/prometheus":        {"admin"},
 }
 
 const module = "tidings"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -12,6 +13,7 @@ import (
 
 	"tidings/admin"
 	"tidings/config"
+	"tidings/event"
 )
 
 func newRunCommand() *cobra.Command {
@@ -50,7 +52,12 @@ func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, start 
 			systemd.Fail(err)
 		}
 	}()
-	e, err := newEngine(ctx, cfg, log, start)
+	var watch []func(event.Notice)
+	metrics := admin.NewMetrics(topology(cfg))
+	if cfg.Web.Listen != "" {
+		watch = append(watch, metrics.Notify)
+	}
+	e, err := newEngine(ctx, cfg, log, start, watch...)
 	if err != nil {
 		return err
 	}
@@ -60,11 +67,22 @@ func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, start 
 		return err
 	}
 	server := &admin.Server{Store: e.store, Live: e.live, Version: version, Position: newest, Log: log}
+	web := &admin.Web{Server: server, Metrics: metrics, Healthy: e.healthy, Listen: cfg.Web.Listen}
+	var monitors net.Listener
+	if cfg.Web.Listen != "" {
+		if monitors, err = admin.ListenWeb(ctx, cfg.Web.Listen); err != nil {
+			return errors.Join(err, control.Close())
+		}
+		log.Info("metrics and health can be asked for", "listen", monitors.Addr().String())
+	}
 	log.Info("started", "version", version, "config", cfg.File, "sources", len(cfg.Sources), "sinks", len(cfg.Sinks), "data_dir", cfg.DataDir)
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.run(ctx) })
 	g.Go(func() error { return server.Serve(ctx, control) })
+	if monitors != nil {
+		g.Go(func() error { return web.Serve(ctx, monitors) })
+	}
 	g.Go(func() error { return systemd.Watchdog(ctx, func() error { return e.healthy(ctx) }) })
 	g.Go(func() error { return systemd.Tell(ctx, server) })
 	systemd.Ready()
