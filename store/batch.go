@@ -61,7 +61,11 @@ func (b *batch) delete(bucket string, key []byte) {
 
 // sequence stores the last number that a bucket has given out.
 func (b *batch) sequence(bucket string, n uint64) {
-	b.ops = append(b.ops, op{do: func(bk *bolt.Bucket, o *op) error { return bk.SetSequence(o.seq) }, bucket: bucket, seq: n})
+	b.ops = append(b.ops, sequenceOp(bucket, n))
+}
+
+func sequenceOp(bucket string, n uint64) op {
+	return op{do: func(bk *bolt.Bucket, o *op) error { return bk.SetSequence(o.seq) }, bucket: bucket, seq: n}
 }
 
 // exec makes the transaction. Whatever it returns, the outcome is unknown: an error of the last sync may leave it durable.
@@ -76,7 +80,18 @@ func (s *Store) exec(ops []op) error {
 }
 
 func (s *Store) transact(ops []op) error {
-	tx, err := s.db.Begin(true)
+	if err := transact(s.db, ops, 0, s.opt.commit); err != nil {
+		return err
+	}
+	if r := s.replica.Load(); r != nil {
+		r.changed.note(ops)
+	}
+	return nil
+}
+
+// transact makes one transaction of ops. fill is how full pages are made at least.
+func transact(db *bolt.DB, ops []op, fill float64, commit func(*bolt.Tx) error) error {
+	tx, err := db.Begin(true)
 	if err != nil {
 		return err
 	}
@@ -89,6 +104,7 @@ func (s *Store) transact(ops []op) error {
 				_ = tx.Rollback()
 				return err
 			}
+			bk.FillPercent = max(bk.FillPercent, fill)
 			buckets[o.bucket] = bk
 		}
 		if err := o.do(bk, o); err != nil {
@@ -96,7 +112,7 @@ func (s *Store) transact(ops []op) error {
 			return err
 		}
 	}
-	return s.opt.commit(tx)
+	return commit(tx)
 }
 
 // makeBucket returns the bucket of that name. What is only ever appended to fills its pages.

@@ -14,28 +14,47 @@ import (
 )
 
 const (
-	compactAt    = 256 << 20 // bytes: a smaller file is not worth it, and more than this in use is not copied while others wait
+	compactAt    = 256 << 20 // bytes: a smaller file is not worth it
 	compactFree  = 60        // percent of the file that must be free
 	compactEvery = 10 * time.Minute
-	compactTx    = 8 << 20 // bytes in one transaction of the copy
+	compactLimit = 15 * time.Minute
+	compactTries = 20 // of putting the copy in place
 )
 
-var errBusy = errors.New("a backup is being made: try again when it has ended")
+var (
+	errBusy   = errors.New("a backup or a compaction is under way: try again when it has ended")
+	errBehind = errors.New("more is written all the time than the copy can follow: try again when there is less to do")
+)
 
 func compactPath(path string) string { return path + ".compact" }
 
-// Compact copies what the file holds into a new one that takes its place. Everyone who writes waits for it; readers go on.
+// Compact copies what the file holds into a new one that takes its place. Work goes on meanwhile; who writes waits for the last step.
 func (s *Store) Compact(ctx context.Context) (event.Compacted, error) {
-	var c event.Compacted
-	err := s.send(ctx, &request{between: func() (err error) {
-		c, err = s.compact()
-		return err
-	}})
-	return c, err
+	type result struct {
+		event.Compacted
+		error
+	}
+	results := make(chan result, 1)
+	err := s.between(ctx, func() error {
+		s.copies.Go(func() {
+			c, err := s.compact(ctx, s.between)
+			results <- result{c, err}
+		})
+		return nil
+	})
+	if err != nil {
+		return event.Compacted{}, err
+	}
+	r := <-results
+	return r.Compacted, r.error
 }
 
-// shrink compacts the file when most of it is free: at opening whatever it holds, later only what is copied in about a second,
-// since everyone who writes waits for it.
+// between has the writer run fn while nothing is written.
+func (s *Store) between(ctx context.Context, fn func() error) error {
+	return s.send(ctx, &request{between: fn})
+}
+
+// shrink compacts the file when most of it is free: at opening before anything else, later beside the work.
 func (s *Store) shrink(online bool) {
 	if s.db == nil || online && time.Since(s.shrunk) < compactEvery && !s.shrunk.IsZero() {
 		return
@@ -46,17 +65,25 @@ func (s *Store) shrink(online bool) {
 	}
 	size, reusable := extent(s.db)
 	used := size - reusable
-	if used*100 > info.Size()*(100-compactFree) || online && used > s.opt.compactAt {
+	if used*100 > info.Size()*(100-compactFree) {
 		return
 	}
 	s.shrunk = time.Now()
-	c, err := s.compact()
-	switch {
-	case errors.Is(err, errBusy):
-	case err != nil:
-		s.note(true, "%s of %s is free, but it could not be compacted: %v", bytesText(info.Size()-used), bytesText(info.Size()), err)
-	default:
-		s.note(false, "compacted from %s to %s in %s", bytesText(c.Before), bytesText(c.After), c.Took.Round(time.Millisecond))
+	compact := func(between func(context.Context, func() error) error) {
+		c, err := s.compact(context.Background(), between)
+		switch {
+		case errors.Is(err, errBusy), errors.Is(err, errClosed):
+		case err != nil:
+			s.note(true, "%s of %s is free, but it could not be compacted: %v", bytesText(info.Size()-used), bytesText(info.Size()), err)
+		default:
+			s.note(false, "compacted from %s to %s in %s, of which writing waited %s", bytesText(c.Before), bytesText(c.After),
+				c.Took.Round(time.Millisecond), c.Paused.Round(time.Millisecond))
+		}
+	}
+	if online {
+		s.copies.Go(func() { compact(s.between) })
+	} else {
+		compact(func(_ context.Context, fn func() error) error { return fn() })
 	}
 }
 
@@ -64,39 +91,88 @@ func (s *Store) note(warn bool, format string, args ...any) {
 	s.opt.Notify(event.StoreNote{At: time.Now(), Warn: warn, What: fmt.Sprintf(format, args...)})
 }
 
-// compact is made by the writer, or before there is one: nothing is written meanwhile. What memory says stays true, since it
-// refers to records by their keys.
-func (s *Store) compact() (c event.Compacted, err error) {
-	if s.db == nil {
-		return c, s.gone()
-	}
+// compact makes a copy beside the work that goes on, checks it, lets it follow what was written meanwhile, and has it put in place while
+// nothing is written. What memory says stays true, since it refers to records by their keys.
+func (s *Store) compact(ctx context.Context, between func(context.Context, func() error) error) (c event.Compacted, err error) {
 	if !s.copying.TryLock() {
 		return c, errBusy
 	}
 	defer s.copying.Unlock()
+	ctx, timeout := context.WithTimeoutCause(ctx, compactLimit, errors.New("it took longer than "+compactLimit.String()))
+	defer timeout()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.copier.Store(&cancel)
+	defer s.copier.Store(nil)
+	if s.wanted.Load() {
+		return c, errors.New("the store needs its file for itself: try again")
+	}
 	began := time.Now()
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return c, err
 	}
 	c.Before = info.Size()
-	size, reusable := extent(s.db)
-	if err := s.roomFor(filepath.Dir(s.path), size-reusable); err != nil {
+	copied := compactPath(s.path)
+	if err := remove(copied); err != nil {
 		return c, err
 	}
-	copied := compactPath(s.path)
-	next, err := s.compacted(copied)
-	if err != nil {
+	r := &replica{s: s}
+	s.replica.Store(r)
+	defer s.replica.Store(nil)
+	if err := s.copyAll(ctx, r, copied); err != nil {
 		return c, errors.Join(err, remove(copied))
 	}
-	if err := s.replace(next, copied); err != nil {
-		return c, err
+	old, err := s.catchUp(ctx, r, copied, func(fn func() error) error {
+		return between(ctx, func() error {
+			began := time.Now()
+			defer func() { c.Paused = max(c.Paused, time.Since(began)) }()
+			return fn()
+		})
+	})
+	if old == nil {
+		return c, errors.Join(err, r.db.Close(), remove(copied))
 	}
+	_ = old.Close() // there is nothing in it that is not in the copy; giving a large file back to the disk takes a while
 	if info, err := os.Stat(s.path); err == nil {
 		c.After = info.Size()
 	}
 	c.Took = time.Since(began)
-	return c, nil
+	s.opt.Notify(c)
+	return c, err
+}
+
+// catchUp lets the copy follow until so little is left that everyone can wait for that, then has it put in place. It returns the
+// former file when that was done.
+func (s *Store) catchUp(ctx context.Context, r *replica, copied string, between func(func() error) error) (old *bolt.DB, err error) {
+	for range compactTries {
+		if err := r.follow(ctx); err != nil {
+			return nil, err
+		}
+		if s.opt.caught != nil {
+			s.opt.caught()
+		}
+		err = between(func() error {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			if count, bytes := r.changed.size(); count > lastKeys || bytes > lastBytes {
+				return errBehind
+			}
+			if err := r.follow(ctx); err != nil {
+				return err
+			}
+			if uint64(r.events) != s.st.events {
+				return fmt.Errorf("the copy has %d events, the store %d: it was dropped", r.events, s.st.events)
+			}
+			old, err = s.replace(r.db, copied)
+			return err
+		})
+		if !errors.Is(err, errBehind) {
+			break
+		}
+	}
+	return old, err
 }
 
 // roomFor refuses to write a file of n bytes where that, or soon after it the store, would fill the disk.
@@ -111,59 +187,79 @@ func (s *Store) roomFor(dir string, n int64) error {
 	return nil
 }
 
-// compacted makes the copy, checks it, and opens it as the store that it will be: locked before it is in place.
-func (s *Store) compacted(copied string) (*bolt.DB, error) {
-	if err := remove(copied); err != nil {
-		return nil, err
+// copyAll makes the copy, checks it, and opens it as the store that it will be: locked before it is in place. What it writes is
+// synced bit by bit, so that the writer never waits for a disk that has all of it to write.
+func (s *Store) copyAll(ctx context.Context, r *replica, copied string) error {
+	used, err := s.inUse()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(s.path)
+	if err := s.roomFor(dir, used); err != nil {
+		return err
 	}
 	o := boltOptions()
-	o.NoSync = true       // it is synced whole before anything relies on it
+	o.NoSync = o.NoSync || mutant("no-copy-sync")
 	o.InitialMmapSize = 0 // with a large one the file would grow in large steps
-	dst, err := bolt.Open(copied, 0o600, o)
-	if err != nil {
-		return nil, err
+	if r.db, err = bolt.Open(copied, 0o600, o); err != nil {
+		return err
 	}
-	err = errors.Join(ownLike(copied, s.path), bolt.Compact(dst, s.db, compactTx))
+	err = ownLike(copied, s.path)
 	if err == nil {
-		if !mutant("no-copy-sync") {
-			err = dst.Sync()
-		}
+		err = r.fill(ctx, func(copied int64) error { return s.roomFor(dir, max(0, used-copied)) })
 	}
-	if err := errors.Join(err, dst.Close()); err != nil {
-		return nil, err
+	if err := errors.Join(err, r.db.Close()); err != nil {
+		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), deepCheckLimit)
+	limit, cancel := context.WithTimeout(ctx, deepCheckLimit)
 	defer cancel()
-	report, err := s.opt.DeepCheck(ctx, copied)
+	report, err := s.opt.DeepCheck(limit, copied)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	if err == nil {
 		err = report.Err()
 	}
-	if n := report.Records[bucketLog]; err == nil && uint64(n) != s.st.events {
-		err = fmt.Errorf("it has %d events, the store %d", n, s.st.events)
+	if n := report.Records[bucketLog]; err == nil && n != r.events {
+		err = fmt.Errorf("it has %d events, and %d were copied", n, r.events)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("the copy is not as it should be, and was dropped: %w", err)
+		return fmt.Errorf("the copy is not as it should be, and was dropped: %w", err)
 	}
-	return openFileAs(copied, s.path)
+	if r.db, err = openFileAs(copied, s.path); err == nil && mutant("no-copy-sync") {
+		r.db.NoSync = true
+	}
+	return err
 }
 
-// replace puts the copy in place and goes on with it. Until the directory is synced nobody can say which of the two files a
-// power cut leaves there, so nothing is written before; if it can't be synced, nothing ever is.
-func (s *Store) replace(next *bolt.DB, copied string) error {
+// inUse is how many bytes of the file are in use.
+func (s *Store) inUse() (int64, error) {
+	s.file.RLock()
+	defer s.file.RUnlock()
+	if s.db == nil {
+		return 0, s.gone()
+	}
+	size, reusable := extent(s.db)
+	return size - reusable, nil
+}
+
+// replace puts the copy in place and goes on with it; it returns the former file, still open. Until the directory is synced nobody can
+// say which of the two a power cut leaves there, so nothing is written before; if it can't be synced, nothing ever is.
+func (s *Store) replace(next *bolt.DB, copied string) (old *bolt.DB, err error) {
 	s.file.Lock()
 	if err := os.Rename(copied, s.path); err != nil {
 		s.file.Unlock()
-		return errors.Join(err, next.Close(), remove(copied))
+		return nil, err
 	}
-	old := s.db
-	s.db = next
-	_ = old.Close() // there is nothing in it that is not in the copy
-	err := syncDir(filepath.Dir(s.path))
+	old, s.db = s.db, next
+	next.NoSync = boltOptions().NoSync
+	err = syncDir(filepath.Dir(s.path))
 	s.file.Unlock()
 	if err != nil {
-		s.fail(fmt.Errorf("putting the compacted store in place: %w; check the disk and start again", err))
+		err = fmt.Errorf("putting the compacted store in place: %w; check the disk and start again", err)
+		s.fail(err)
 	}
-	return err
+	return old, err
 }
 
 func remove(path string) error {

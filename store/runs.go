@@ -210,10 +210,14 @@ func (s *Store) outlived(at time.Time, age time.Duration) bool {
 
 // deleteRun deletes a run's bucket, if there is one.
 func (b *batch) deleteRun(number uint64) {
-	b.ops = append(b.ops, op{do: func(bk *bolt.Bucket, o *op) error {
+	b.ops = append(b.ops, deleteRunOp(seqKey(number)))
+}
+
+func deleteRunOp(number []byte) op {
+	return op{do: func(bk *bolt.Bucket, o *op) error {
 		if bk.Bucket(o.key) == nil {
 			return nil
 		}
 		return bk.DeleteBucket(o.key)
-	}, bucket: bucketRun, key: seqKey(number)})
+	}, bucket: bucketRun, key: number}
 }

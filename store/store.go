@@ -50,6 +50,7 @@ type Options struct {
 
 	commit func(*bolt.Tx) error         // tests break commits here
 	free   func(string) (int64, error)  // tests fill the disk here
+	caught func()                       // tests write here, each time a compaction's copy has followed what was written
 	tick   time.Duration                // tests that want no tidying by itself make it long
 	magic  func(string) (uint32, error) // tests name another file system here
 
@@ -91,8 +92,10 @@ type Store struct {
 	side     sideCopy
 	shrunk   time.Time // when a compaction was tried last
 
-	copying sync.Mutex                              // held while someone reads the file as a whole: a backup, or a compaction
-	copier  atomic.Pointer[context.CancelCauseFunc] // ends a backup
+	copying sync.Mutex                              // held while someone copies the file as a whole: a backup, or a compaction
+	copier  atomic.Pointer[context.CancelCauseFunc] // ends that
+	replica atomic.Pointer[replica]                 // a compaction's copy, which is to follow what is written
+	copies  sync.WaitGroup                          // compactions; only the writer begins one
 	wanted  atomic.Bool                             // the file is about to be closed: none may begin
 
 	sealAfter time.Time // no sealing before
@@ -197,6 +200,7 @@ func (s *Store) Close() error {
 		close(s.stop)
 		<-s.stopped
 		s.stopCopy(errClosed)
+		s.copies.Wait()
 		s.side.write(s, true)
 		s.file.Lock()
 		defer s.file.Unlock()

@@ -41,6 +41,7 @@ type walk struct {
 	ended    map[string]bool            // by sink: its replay is cancelled, and is left only what it has in flight
 	breaking string                     // what the next transaction comes to: "", "lost" or "kept"
 	broke    bool
+	halt     *halted // a compaction under way
 }
 
 // fate is what the model knows of a delivery.
@@ -66,6 +67,7 @@ func walkOn(t *testing.T, seed uint64) {
 		left: map[string]map[uint64]bool{}, ended: map[string]bool{}}
 	o := smallRuns
 	o.Keep, o.Remember, o.commit = 5*time.Hour, 30*time.Hour, w.commitTx
+	o.DeepCheck = func(ctx context.Context, path string) (CheckReport, error) { return w.halt.check(ctx, path) }
 	w.bench = openAt(t, filepath.Join(t.TempDir(), "store.db"), o)
 	w.topology = topology(w.sinks...)
 	w.topology.Sources[0].Events = event.Filter{"a*", "b", "broken"}
@@ -150,7 +152,9 @@ func (w *walk) step() {
 		w.apply(w.topology)
 		w.landed()
 	case n < 97:
-		w.copied()
+		if w.copied(); w.halt == nil {
+			w.compacted()
+		}
 	case n < 99:
 		time.Sleep(time.Duration(w.rnd.IntN(12)) * time.Hour)
 		synctest.Wait()
@@ -427,10 +431,34 @@ func (w *walk) copied() {
 		w.t.Fatal(err)
 	}
 	o := w.opt
-	o.commit = nil
+	o.commit, o.DeepCheck = nil, nil
 	b := openAt(w.t, path, o)
 	w.compare(b)
 	b.end()
+}
+
+// compacted goes some steps while the file is compacted. A reopening among them ends that.
+func (w *walk) compacted() {
+	w.halt = newHalted()
+	before := w.bench
+	done := w.compact()
+	<-w.halt.reached
+	for range w.rnd.IntN(10) {
+		w.step()
+	}
+	select {
+	case err := <-done: // only what ends it does so by now
+		if err == nil {
+			w.t.Error("a compaction has ended while it is halted")
+		}
+	default:
+		close(w.halt.goOn)
+		if err := <-done; err != nil && w.bench == before && !errors.Is(err, errReopening) {
+			w.t.Errorf("a compaction: %v", err)
+		}
+	}
+	w.halt = nil
+	w.compare(w.bench)
 }
 
 // drain delivers all that is owed: each is handed out once, and nothing else is.

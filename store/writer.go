@@ -187,9 +187,11 @@ func (s *Store) startOver(cause error) error {
 	return fmt.Errorf("%w: %w", event.ErrUnknownOutcome, err)
 }
 
+var errReopening = errors.New("the store reopens its file after a failed write: try again")
+
 // reopen closes the file, then opens and loads it. No reader is in it meanwhile.
 func (s *Store) reopen() ([]*request, error) {
-	defer s.stopCopy(errors.New("the store reopens its file after a failed write: try again"))()
+	defer s.stopCopy(errReopening)()
 	s.file.Lock()
 	defer s.file.Unlock()
 	closeErr := s.db.Close()

@@ -133,8 +133,8 @@ func newStoreCompactCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compact",
 		Short: "Give the free space of the store's file back to the disk",
-		Long: `Copies what the store holds into a new file, checks that, and puts it in the old one's place. A running daemon takes nothing in
-and settles nothing meanwhile; that takes longer the more is in use. The daemon does this by itself when most of the file is free.`,
+		Long: `Copies what the store holds into a new file, checks that, and puts it in the old one's place. A running daemon goes on
+meanwhile, and waits only for the last step. The daemon does this by itself when most of the file is free.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withAdmin(cmd, func(ctx context.Context, client *admin.Client) error {
