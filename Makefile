@@ -26,12 +26,12 @@ test: ## vet, and every test that is quick
 crash: ## kill the daemon at random moments and see that nothing is lost
 	go test -run '^TestCrash' -count 1 -timeout 5m $(RACE) ./cmd/tidings
 
-PROOFS := ^Test(PowerLoss|PowerLossInRepair|Kill|InjectedFaults|BitFlips|Truncations|AFullDisk|NoRoomForAFirstStart|SyncsOfASettlement)$$
+PROOFS := ^Test(PowerLoss|PowerLossInRepair|Kill|InjectedFaults|BitFlips|FlippedBits|FlippedStructure|Truncations|AFullDisk|NoRoomForAFirstStart|SyncsOfASettlement)$$
 
 .PHONY: proof
 proof: build ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
 	go test -run '$(PROOFS)' -count 1 -timeout 5m -v ./store
-	go test -skip '$(PROOFS)|^TestFlippedBits$$' -count 1 -timeout 10m ./store
+	go test -skip '$(PROOFS)' -count 1 -timeout 10m ./store
 	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 10m -v ./store
 	@! grep -q TIDINGS_MUTANT bin/tidings || { echo "bin/tidings can be told to do wrong"; exit 1; }
 
@@ -39,7 +39,6 @@ proof: build ## the store: every power cut of a run, kills, every error of the s
 torture: ## the same, and the store's random walk, for TIME with other seeds each time
 	go test -run '$(PROOFS)' -count 1 -timeout 0 -v ./store -torture.time $(TIME)
 	go test -run '^TestRandomWalk$$' -count 5 -timeout 0 -v ./store -walk.steps 6000
-	go test -run '^TestFlippedBits$$' -count 10 -timeout 0 -v ./store
 	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 0 -v ./store
 
 .PHONY: fuzz

@@ -59,10 +59,10 @@ func CheckFile(_ context.Context, path string) (CheckReport, error) {
 		return r, nil
 	}
 	w := newTree(f, p.headers[0], p.size)
-	w.walk(func(bucket string, e element) {
+	outlined(w, func(bucket string, e element) {
 		bucket = family(bucket)
 		r.Records[bucket]++
-		if bucket != bucketMeta && !intact(e.key, e.value) {
+		if (bucket != bucketMeta || string(e.key) == metaClock) && !intact(e.key, e.value) {
 			r.Unreadable++
 			if len(r.Samples) < maxDamage {
 				r.Samples = append(r.Samples, bucketKey(bucket, e.key))
@@ -83,9 +83,11 @@ func CheckFile(_ context.Context, path string) (CheckReport, error) {
 		return r, fmt.Errorf("can't check the store %s: %w", path, err)
 	}
 	err = db.View(func(tx *bolt.Tx) error {
-		for err := range tx.Check() {
-			if len(r.Problems) < maxDamage {
-				r.Problems = append(r.Problems, pageFault(err).Error())
+		if r.Warning == "" { // bbolt's own check stops at a header that is not as it should be, and everything else was read already
+			for err := range tx.Check() {
+				if len(r.Problems) < maxDamage {
+					r.Problems = append(r.Problems, pageFault(err).Error())
+				}
 			}
 		}
 		if _, err := checkSchema(tx); err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -18,7 +19,7 @@ import (
 
 // The buckets. Keys of sequences are big-endian, so that their order is the order of taking in.
 const (
-	bucketMeta  = "meta"  // schema, uuid, created, hashkey, clock
+	bucketMeta  = "meta"  // schema, uuid, hashkey and their sum, created, clock
 	bucketSrc   = "src"   // source name -> position, identity, gaps
 	bucketLog   = "log"   // seq -> event and who wants it; grows at its right edge
 	bucketIDs   = "ids"   // chunk number -> at most chunkSize fingerprints and when they were taken in
@@ -96,6 +97,9 @@ func openFileAs(real, path string) (db *bolt.DB, err error) {
 		old = v < schema
 		return err
 	})
+	if errors.Is(err, errStranger) && hadStore(path) {
+		return nil, errors.Join(damaged(path, errors.New("it lacks what every store has")), db.Close())
+	}
 	if err == nil && old {
 		err = db.Update(migrate)
 	}
@@ -152,21 +156,22 @@ func (e *DamagedError) Unwrap() error { return e.Why }
 
 func damaged(path string, why error) error { return &DamagedError{Path: path, Why: why} }
 
+var errStranger = errors.New("it is a database of another program")
+
 // checkSchema returns the version of the layout, at most today's.
 func checkSchema(tx *bolt.Tx) (uint64, error) {
-	stranger := errors.New("it is a database of another program")
 	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} { // of every version
 		if tx.Bucket([]byte(name)) == nil {
-			return 0, stranger
+			return 0, errStranger
 		}
 	}
 	stored := tx.Bucket([]byte(bucketMeta)).Get([]byte("schema"))
 	if len(stored) != 8 {
-		return 0, stranger
+		return 0, errStranger
 	}
 	v := binary.BigEndian.Uint64(stored)
 	if v > schema {
-		return v, fmt.Errorf("it was written by a newer version (layout %d, this program reads up to %d); use that version", v, schema)
+		return v, fmt.Errorf("%w (layout %d, this program reads up to %d); use that version", errNewer, v, schema)
 	}
 	if v == schema {
 		for _, name := range buckets() {
@@ -186,7 +191,19 @@ func migrate(tx *bolt.Tx) error {
 			return err
 		}
 	}
-	return tx.Bucket([]byte(bucketMeta)).Put([]byte("schema"), seqKey(schema))
+	meta := tx.Bucket([]byte(bucketMeta))
+	return sign(meta, seqKey(schema), meta.Get([]byte("uuid")), meta.Get([]byte("hashkey")))
+}
+
+// sign writes what makes the store itself, with its checksum.
+func sign(meta *bolt.Bucket, schema, uuid, hashKey []byte) error {
+	uuid, hashKey = bytes.Clone(uuid), bytes.Clone(hashKey)
+	return errors.Join(
+		meta.Put([]byte("schema"), schema),
+		meta.Put([]byte("uuid"), uuid),
+		meta.Put([]byte("hashkey"), hashKey),
+		meta.Put([]byte(metaSum), metaSumRecord(schema, uuid, hashKey)),
+	)
 }
 
 // create makes an empty store under a temporary name and puts it in place whole: a power cut while bbolt writes its first
@@ -231,10 +248,8 @@ func layout(tx *bolt.Tx) error {
 	rand.Read(random) // never fails
 	meta := tx.Bucket([]byte(bucketMeta))
 	return errors.Join(
-		meta.Put([]byte("schema"), seqKey(schema)),
 		meta.Put([]byte("created"), seqKey(uint64(time.Now().Unix()))),
-		meta.Put([]byte("uuid"), random[:16]),
-		meta.Put([]byte("hashkey"), random[16:]),
+		sign(meta, seqKey(schema), random[:16], random[16:]),
 	)
 }
 

@@ -50,10 +50,32 @@ func TestOpenRefusesWhatItCannotRead(t *testing.T) {
 			return os.WriteFile(path, []byte(strings.Repeat("not a store ", 2000)), 0o600)
 		},
 		"written by a newer version": func(path string) error {
+			return edit(path, func(tx *bolt.Tx) error {
+				meta := tx.Bucket([]byte(bucketMeta))
+				return sign(meta, seqKey(schema+1), meta.Get([]byte("uuid")), meta.Get([]byte("hashkey")))
+			})
+		},
+		"recognisable was changed": func(path string) error {
 			return edit(path, func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketMeta)).Put([]byte("schema"), seqKey(schema+1)) })
 		},
 		"database of another program": func(path string) error {
+			return errors.Join(os.Remove(markerPath(path)), edit(path, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketLog)) }))
+		},
+		"it lacks what every store has": func(path string) error {
 			return edit(path, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketLog)) })
+		},
+		"the last number given out": func(path string) error {
+			return edit(path, func(tx *bolt.Tx) error {
+				b := tx.Bucket([]byte(bucketAside))
+				key := seqKey(3)
+				return b.Put(key, asideRecord(key, event.SetAside{What: "x"}, nil))
+			})
+		},
+		"the deliveries of sink app are missing": func(path string) error {
+			return edit(path, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(prefixX + "app")) })
+		},
+		"what belongs elsewhere": func(path string) error {
+			return edit(path, func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketLog)).Put([]byte("short"), []byte("x")) })
 		},
 		"the record of source api": func(path string) error {
 			return edit(path, func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketSrc)).Put([]byte("api"), []byte("S1xxxxxxx")) })

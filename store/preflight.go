@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/bits"
 	"os"
+	"slices"
 )
 
 // A database that bbolt maps must be whole: a page beyond the end of the file ends the process with a signal that can't be
@@ -35,6 +36,7 @@ type header struct {
 	root     uint64
 	pages    uint64 // how many have ever been used
 	txid     uint64
+	odd      bool // the page that it stands in says that it is another: nobody reads that, and the next transaction but one puts it right
 }
 
 var order = binary.NativeEndian
@@ -59,9 +61,8 @@ func readHeader(f io.ReaderAt, at int64) (header, error) {
 		return header{}, fmt.Errorf("it is of version %d of the database format", order.Uint32(b[4:]))
 	case h.pageSize < 1<<9 || h.pageSize > 1<<16 || bits.OnesCount64(uint64(h.pageSize)) != 1 || h.root < 2 || h.root >= h.pages || h.pages > 1<<40:
 		return header{}, errors.New("its numbers can't be")
-	case order.Uint16(page[8:]) != flagHeader:
-		return header{}, errors.New("its page is not marked as one")
 	}
+	h.odd = order.Uint16(page[8:]) != flagHeader || order.Uint64(page) != uint64(at/h.pageSize)
 	return h, nil
 }
 
@@ -109,11 +110,15 @@ func inspect(f *os.File) (preflight, error) {
 	case 0:
 		return p, fmt.Errorf("neither of its two headers can be read: of the first, %w", errFirst)
 	case 1:
-		p.warning = "one of its two headers can't be read, so the other is used: if that is the older one, its last transaction is lost"
+		p.warning = "one of its two headers can't be read, so the other is used, and the next transaction writes the first anew: " +
+			"if the other was the older one, the last transaction before is lost"
 	default:
 		if second.txid > first.txid {
 			p.headers[0], p.headers[1] = second, first
 		}
+	}
+	if p.warning == "" && slices.ContainsFunc(p.headers, func(h header) bool { return h.odd }) {
+		p.warning = "the page of one of its two headers is not marked as one, which nobody reads; the next transactions write it anew"
 	}
 	if h := p.headers[0]; p.size < int64(h.pages)*h.pageSize {
 		return p, fmt.Errorf("it is cut off: the file has %d bytes, its header says %d", p.size, int64(h.pages)*h.pageSize)
@@ -131,7 +136,7 @@ func examine(f *os.File) (preflight, error) {
 	}
 	w := newTree(f, p.headers[0], p.size)
 	w.firstOnly = true
-	w.walk(nil)
+	outlined(w, nil)
 	if len(w.damage) > 0 {
 		return p, w.damage[0]
 	}

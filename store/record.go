@@ -22,6 +22,7 @@ const (
 	kindTries  byte = 'T'
 	kindFails  byte = 'F'
 	kindAgain  byte = 'J'
+	kindSum    byte = 'M'
 )
 
 const (

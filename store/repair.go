@@ -1,15 +1,20 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
+
+	"tidings/event"
 )
 
 // RepairOptions say how a store is repaired.
@@ -60,6 +65,10 @@ func content(bucket string) string {
 		return "dead letters"
 	case bucket == bucketAside:
 		return "items set aside"
+	case bucket == bucketTries, bucket == bucketFails:
+		return "records of attempts"
+	case bucket == bucketAgain:
+		return "replays"
 	}
 	return "other records"
 }
@@ -122,17 +131,25 @@ func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
 		rand.Read(s.mark.hashKey[:])
 	}
 	s.survey()
-	if r.Report.Whole = len(r.Report.Damage) == 0 && !s.incomplete() && r.same(s); r.Report.Whole && !o.FromNothing {
-		return nil
-	}
-	if len(r.Report.Damage) == 0 && !o.FromNothing {
-		r.Report.damage("it lacks something that every store has, or a record that nothing works without can't be read")
-	}
 	if free, err := diskFree(filepath.Dir(r.path)); err == nil && free < s.pre.size+s.pre.size/8+32<<20 {
 		return fmt.Errorf("the disk of %s has %s free, and a repair needs room for a second store of %s: make room", r.path, bytesText(free), bytesText(s.pre.size))
 	}
 	if err := errors.Join(os.RemoveAll(r.workDir), os.Mkdir(r.workDir, 0o700)); err != nil {
 		return err
+	}
+	if len(r.Report.Damage) == 0 && !o.FromNothing && !s.outline.newer() {
+		switch {
+		case s.incomplete():
+			r.Report.damage("it lacks something that every store has, or a record that nothing works without can't be read")
+		case r.same(s):
+			if err = r.rehearse(ctx, o); err == nil {
+				r.Report.Whole = true
+				return nil
+			}
+			// The daemon finds what the survey doesn't: no part of it is believed as a whole.
+			r.Report.damage("%v", err)
+			s.distrust()
+		}
 	}
 	if s.out, err = rebuild(r.saved()); err != nil {
 		return err
@@ -140,6 +157,9 @@ func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
 	err = s.write()
 	if err := errors.Join(err, s.out.close()); err != nil {
 		return fmt.Errorf("saving what can be read: %w", err)
+	}
+	if !o.FromNothing {
+		s.losses()
 	}
 	r.mark = s.mark
 	for bucket, n := range s.out.kept {
@@ -154,29 +174,41 @@ func (r *Repair) saved() string { return filepath.Join(r.workDir, filepath.Base(
 
 // same reports whether the store is the one that the mark beside it names, where there is one.
 func (r *Repair) same(s *salvage) bool {
-	if !s.marked {
-		return true
-	}
-	ok := true
-	newTree(s.f, s.pre.headers[0], s.pre.size).walk(func(bucket string, e element) {
-		if bucket != bucketMeta {
-			return
-		}
-		switch string(e.key) {
-		case "uuid":
-			ok = ok && string(e.value) == string(s.mark.uuid[:])
-		case "hashkey":
-			ok = ok && string(e.value) == string(s.mark.hashKey[:])
-		}
-	})
-	if !ok {
+	if s.marked && (!bytes.Equal(s.outline.meta["uuid"], s.mark.uuid[:]) || !bytes.Equal(s.outline.meta["hashkey"], s.mark.hashKey[:])) {
 		r.Report.damage("its key is another than %s says", markerPath(r.path))
+		return false
 	}
-	return ok
+	return true
+}
+
+// rehearse opens a copy of a store that looks whole, as the daemon would: only what that takes is whole.
+func (r *Repair) rehearse(ctx context.Context, o RepairOptions) error {
+	out, err := os.OpenFile(r.saved(), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, io.NewSectionReader(r.lock, 0, math.MaxInt64))
+	if err := errors.Join(err, out.Close()); err != nil {
+		return fmt.Errorf("copying the store: %w", err)
+	}
+	err = r.try(ctx, o)
+	r.Report.Notes = nil // what the daemon sets aside is its own to tell
+	return errors.Join(err, os.RemoveAll(r.workDir), os.Mkdir(r.workDir, 0o700))
 }
 
 // try opens what was saved as the daemon will, so that a repair never leaves what can't be opened.
 func (r *Repair) try(ctx context.Context, o RepairOptions) error {
+	s, err := Open(r.saved(), Options{AllowNetworkFS: true, DeepCheck: o.DeepCheck, Keep: math.MaxInt64, tick: time.Hour, Notify: func(n event.Notice) {
+		if a, ok := n.(event.SetAside); ok && len(r.Report.Notes) < maxDamage {
+			r.Report.Notes = append(r.Report.Notes, fmt.Sprintf("%s was set aside: %s", a.What, a.Why))
+		}
+	}})
+	if err != nil {
+		return fmt.Errorf("opening what was saved: %w", err)
+	}
+	if err := s.Close(); err != nil {
+		return fmt.Errorf("closing what was saved: %w", err)
+	}
 	report, err := o.DeepCheck(ctx, r.saved())
 	if err == nil {
 		err = report.Err()
@@ -184,11 +216,7 @@ func (r *Repair) try(ctx context.Context, o RepairOptions) error {
 	if err != nil {
 		return fmt.Errorf("checking what was saved: %w", err)
 	}
-	s, err := Open(r.saved(), Options{AllowNetworkFS: true, DeepCheck: o.DeepCheck})
-	if err != nil {
-		return fmt.Errorf("opening what was saved: %w", err)
-	}
-	return errors.Join(s.Close(), ownLike(r.saved(), filepath.Dir(r.path)))
+	return ownLike(r.saved(), filepath.Dir(r.path))
 }
 
 // Apply puts what was saved in the store's place. The damaged file keeps its content under another name, which the report then

@@ -1,16 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	bolt "go.etcd.io/bbolt"
 )
 
 // rank says how much a record can be trusted to be the newest under its key.
@@ -38,6 +34,7 @@ type salvage struct {
 	f        *os.File // nil: there is nothing to read
 	pre      preflight
 	seen     map[string]uint64 // buckets of the newest tree, and their sequences
+	outline  *outline
 	broken   map[string]bool
 	rescued  []remnant
 	ruined   []remnant // of the log: not readable, and of no bucket that tells who wanted them
@@ -71,26 +68,56 @@ func (s *salvage) whole(bucket string) bool {
 }
 
 // listed reports whether a bucket's records are always looked at one by one.
-func listed(bucket string) bool { return bucket == bucketSrc || bucket == bucketSink }
+func listed(bucket string) bool {
+	return bucket == bucketSrc || bucket == bucketSink || bucket == bucketAgain
+}
+
+// vital reports whether the store can't work without what a bucket's records say.
+func vital(bucket string) bool { return bucket == bucketSrc || bucket == bucketSink }
 
 // survey finds out what is whole.
 func (s *salvage) survey() {
-	s.seen, s.broken, s.ranks = map[string]uint64{}, map[string]bool{}, map[string]rank{}
+	s.seen, s.broken, s.ranks, s.outline = map[string]uint64{}, map[string]bool{}, map[string]rank{}, newOutline()
 	if len(s.pre.headers) == 0 {
 		return
 	}
 	t := newTree(s.f, s.pre.headers[0], s.pre.size)
-	t.bucket = func(name string, sequence uint64) { s.seen[name] = sequence }
-	t.walk(func(bucket string, e element) {
-		if listed(bucket) && !readable(bucket, e) {
+	s.outline = outlined(t, func(bucket string, e element) {
+		if (vital(bucket) || bucket == bucketMeta && string(e.key) == metaClock) && !readable(bucket, e) {
 			s.broken[bucket] = true // another version of the record is worth looking for
 		}
 	})
+	s.seen = s.outline.sequences
 	for name := range t.broken {
 		s.broken[family(name)] = true
 	}
 	for _, err := range t.damage {
 		s.report.damage("%v", err)
+	}
+	for name := range s.outline.strange {
+		s.broken[family(name)] = true
+	}
+	if !s.outline.identified() {
+		s.broken[bucketMeta] = true
+	}
+	if s.whole(bucketSink) {
+		for _, name := range s.outline.strangers() {
+			s.broken[name] = true
+		}
+		for _, name := range s.outline.sinks {
+			for _, bucket := range []string{prefixX + name, prefixDead + name} {
+				if !s.outline.has(bucket) {
+					s.broken[bucket] = true
+				}
+			}
+		}
+	}
+}
+
+// distrust has every record be looked at by itself.
+func (s *salvage) distrust() {
+	for bucket := range s.seen {
+		s.broken[family(bucket)] = true
 	}
 }
 
@@ -103,6 +130,8 @@ func readable(bucket string, e element) bool {
 		_, err = readSource(e.key, e.value)
 	case bucket == bucketSink:
 		_, err = readSink(e.key, e.value)
+	case bucket == bucketAgain:
+		_, err = readReplay(e.key, e.value)
 	}
 	return err == nil
 }
@@ -116,15 +145,16 @@ func (s *salvage) gather() error {
 		}
 		t := newTree(s.f, h, s.pre.size)
 		t.walk(func(bucket string, e element) {
+			if !known(bucket) || !fits(bucket, e) {
+				if bucket = ""; intact(e.key, e.value) {
+					bucket = home(e)
+				}
+			}
 			switch {
-			case failed != nil:
-			case s.whole(bucket) && !listed(bucket):
+			case failed != nil, bucket == "":
+			case s.whole(bucket) && (!listed(bucket) || !readable(bucket, e)):
 				if i == 0 {
 					failed = s.out.put(bucket, e.key, e.value)
-				}
-			case bucket == bucketMeta:
-				if i == 0 {
-					s.rescued = append(s.rescued, remnant{bucket, string(e.key), e.at, len(e.value), current})
 				}
 			default:
 				s.consider(bucket, e, rank(i))
@@ -138,6 +168,11 @@ func (s *salvage) gather() error {
 		return nil
 	}
 	return s.scan()
+}
+
+// known reports whether a bucket's name is one that buckets have; another is a name that was changed.
+func known(bucket string) bool {
+	return slices.Contains(buckets(), family(bucket)) || strings.HasPrefix(bucket, prefixX) || strings.HasPrefix(bucket, prefixDead)
 }
 
 // incomplete reports whether anything is to be looked for beyond the newest tree.
@@ -159,6 +194,7 @@ func (s *salvage) consider(bucket string, e element, r rank) {
 				s.printsAt = at
 			}
 		}
+	case bucket == bucketMeta && string(e.key) != metaClock: // written anew
 	case readable(bucket, e):
 		s.rescued = append(s.rescued, remnant{bucket, string(e.key), e.at, len(e.value), r})
 	case bucket == bucketLog && r == current:
@@ -200,13 +236,10 @@ func (s *salvage) scan() error {
 func (s *salvage) leaf(page []byte, base int64) {
 	all, _ := elements(page, base)
 	for _, e := range all {
-		if e.isBucket {
-			if len(e.value) >= bucketHead+pageHead && order.Uint64(e.value) == 0 {
+		if e.isBucket || !intact(e.key, e.value) {
+			if len(e.value) >= bucketHead+pageHead && order.Uint64(e.value) == 0 { // a small one, whatever its entry says of it
 				s.leaf(e.value[bucketHead:], e.at+bucketHead)
 			}
-			continue
-		}
-		if !intact(e.key, e.value) {
 			continue
 		}
 		if bucket := home(e); bucket != "" && !s.whole(bucket) {
@@ -225,8 +258,16 @@ func home(e element) string {
 		return bucketSink
 	case kind == kindIDs:
 		return bucketIDs
+	case kind == kindClock && string(e.key) == metaClock:
+		return bucketMeta
+	case kind == kindTries && len(e.key) == 10:
+		return bucketTries
+	case kind == kindFails && len(e.key) == 10:
+		return bucketFails
 	case len(e.key) != 8:
 		return ""
+	case kind == kindAgain:
+		return bucketAgain
 	case kind == kindEvent:
 		return bucketLog
 	case kind == kindAside:
@@ -246,21 +287,23 @@ func (s *salvage) value(c remnant) ([]byte, error) {
 	return value, err
 }
 
-// settleNames gives deliveries that were found alone to the sinks that the indices stand for.
-func (s *salvage) settleNames(names map[uint16]string) {
+// settleNames gives deliveries to the sinks that the indices in their records stand for, where they were found alone or under a
+// name that no sink has.
+func (s *salvage) settleNames(indices map[string]uint16, names map[uint16]string) {
 	for i := range s.rescued {
 		c := &s.rescued[i]
 		for _, prefix := range []string{prefixX, prefixDead} {
-			var index uint16
-			if text, ok := strings.CutPrefix(c.bucket, prefix+"#"); ok {
-				if _, err := fmt.Sscan(text, &index); err == nil {
-					c.bucket = prefix + names[index]
-				}
+			name, ok := strings.CutPrefix(c.bucket, prefix)
+			if _, known := indices[name]; !ok || known {
+				continue
+			}
+			if value, err := s.value(*c); err == nil {
+				c.bucket = prefix + names[uint16((&decoder{b: value[recordHead:]}).uint())]
 			}
 		}
 	}
 	s.rescued = slices.DeleteFunc(s.rescued, func(c remnant) bool {
-		return c.rank == loose && !listed(c.bucket) && s.whole(c.bucket)
+		return c.rank == loose && !listed(c.bucket) && s.whole(c.bucket) || c.bucket == prefixX || c.bucket == prefixDead
 	})
 }
 
@@ -294,71 +337,8 @@ func (s *salvage) age(c remnant) uint64 {
 		if x, err := readException(key, value); err == nil {
 			return uint64(x.attempts)
 		}
+	default:
+		return historyAge(c.bucket, key, value)
 	}
 	return 0
-}
-
-// rebuilt is the new store while it is being filled.
-type rebuilt struct {
-	db      *bolt.DB
-	tx      *bolt.Tx
-	buckets map[string]*bolt.Bucket
-	size    int
-	kept    map[string]int // records, by bucket
-}
-
-func rebuild(path string) (*rebuilt, error) {
-	o := boltOptions()
-	o.NoSync = true // it is synced whole before it takes the old one's place
-	o.InitialMmapSize = 0
-	db, err := bolt.Open(path, 0o600, o)
-	if err != nil {
-		return nil, err
-	}
-	return &rebuilt{db: db, buckets: map[string]*bolt.Bucket{}, kept: map[string]int{}}, nil
-}
-
-func (r *rebuilt) bucket(name string) (b *bolt.Bucket, err error) {
-	if b = r.buckets[name]; b != nil {
-		return b, nil
-	}
-	if r.tx == nil {
-		if r.tx, err = r.db.Begin(true); err != nil {
-			return nil, err
-		}
-	}
-	if b, err = makeBucket(r.tx, name); err == nil {
-		r.buckets[name] = b
-	}
-	return b, err
-}
-
-func (r *rebuilt) put(bucket string, key, value []byte) error {
-	b, err := r.bucket(bucket)
-	if err != nil {
-		return err
-	}
-	r.kept[family(bucket)]++
-	if err := b.Put(key, bytes.Clone(value)); err != nil { // it keeps the value until the commit
-		return err
-	}
-	if r.size += len(value); r.size < compactTx {
-		return nil
-	}
-	return r.commit()
-}
-
-func (r *rebuilt) commit() error {
-	if r.tx == nil {
-		return nil
-	}
-	err := r.tx.Commit()
-	r.tx, r.size = nil, 0
-	clear(r.buckets)
-	return err
-}
-
-func (r *rebuilt) close() error {
-	err := r.commit()
-	return errors.Join(err, r.db.Sync(), r.db.Close())
 }

@@ -10,12 +10,14 @@ import (
 	"tidings/event"
 )
 
-// sinks writes what each sink is owed, so that it agrees with the events that are left.
-func (s *salvage) sinks(indices map[string]uint16) error {
+// sinks writes what each sink is owed, so that it agrees with the events that are left. It returns the sinks as they were
+// written, and the number of the next event as far as it is known.
+func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next uint64, err error) {
 	if err := s.out.commit(); err != nil {
-		return err
+		return nil, 0, err
 	}
-	sinks, ranks, exact := map[string]*sink{}, map[string]rank{}, true
+	ranks, exact := map[string]rank{}, true
+	sinks = map[string]*sink{}
 	for _, c := range s.rescued {
 		if c.bucket == bucketSink {
 			value, err := s.value(c)
@@ -52,13 +54,13 @@ func (s *salvage) sinks(indices map[string]uint16) error {
 	}
 	owed, next, err := s.owed(sinks, ranks)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(sinks)) {
 		k := sinks[name]
 		for prefix, what := range map[string]string{prefixX: "deliveries that were failing at", prefixDead: "dead letters of"} {
 			if _, err := s.out.bucket(prefix + name); err != nil {
-				return err
+				return nil, 0, err
 			}
 			if s.broken[prefix+name] {
 				s.report.lose("%s sink %s, perhaps: those that were found are kept", what, name)
@@ -74,10 +76,10 @@ func (s *salvage) sinks(indices map[string]uint16) error {
 			}
 		}
 		if err := s.out.put(bucketSink, []byte(name), k.record(draftOf(k))); err != nil {
-			return err
+			return nil, 0, err
 		}
 	}
-	return s.out.commit()
+	return sinks, next, s.out.commit()
 }
 
 // owed lists the events that each sink is owed and that never failed there, and takes out of the failing and dead ones what
@@ -107,6 +109,21 @@ func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (map[strin
 			next = max(next, k.Floor)
 		}
 		log := tx.Bucket([]byte(bucketLog))
+		for name := range sinks {
+			gone := 0
+			for seq := range failing[name] {
+				if _, err := readEvent(seqKey(seq), log.Get(seqKey(seq))); err == nil || s.whole(bucketLog) {
+					continue
+				}
+				gone++
+				if err := tx.Bucket([]byte(prefixX + name)).Delete(seqKey(seq)); err != nil {
+					return err
+				}
+			}
+			if gone > 0 {
+				s.report.lose("%d failing deliveries that sink %s was owed: their events can't be read", gone, name)
+			}
+		}
 		return log.ForEach(func(key, value []byte) error {
 			seq := binary.BigEndian.Uint64(key)
 			next = max(next, seq+1)
@@ -115,6 +132,9 @@ func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (map[strin
 				return nil
 			}
 			for name, k := range sinks {
+				if ranks[name] > current && delivered(tx, k.index, seq) {
+					continue // what the record of the sink no longer says, that of the attempt does
+				}
 				if _, open := k.out[seq]; !open && (seq < k.scan || !h.wantedBy(k.index) || k.fresh == 0 && ranks[name] == current) {
 					continue
 				}

@@ -3,6 +3,7 @@ package store
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,7 +24,7 @@ func (s *salvage) write() error {
 		return err
 	}
 	indices, names := s.names()
-	s.settleNames(names)
+	s.settleNames(indices, names)
 	s.best()
 	for _, c := range s.rescued {
 		if listed(c.bucket) {
@@ -41,7 +42,19 @@ func (s *salvage) write() error {
 			return err
 		}
 	}
-	for _, step := range []func() error{s.layout, s.sources, func() error { return s.sinks(indices) }, s.remembered, s.setAside, s.sequences} {
+	if err := s.layout(); err != nil {
+		return err
+	}
+	if err := s.sources(); err != nil {
+		return err
+	}
+	sinks, next, err := s.sinks(indices)
+	if err != nil {
+		return err
+	}
+	for _, step := range []func() error{
+		func() error { return s.attempts(sinks, next) }, func() error { return s.replays(sinks) }, s.remembered, s.setAside, s.sequences,
+	} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -51,27 +64,23 @@ func (s *salvage) write() error {
 
 // identify decides what makes the new store itself: what the mark beside the old one says, else what the old one says.
 func (s *salvage) identify() error {
-	if s.marked || s.whole(bucketMeta) && s.identified() {
+	if s.outline.newer() {
+		return fmt.Errorf("%s: %w (layout %d, this program reads up to %d); use that version", s.path, errNewer, binary.BigEndian.Uint64(s.outline.meta["schema"]), schema)
+	}
+	if s.marked {
+		return nil
+	}
+	s.marked = true
+	if s.outline.identified() {
+		copy(s.mark.uuid[:], s.outline.meta["uuid"])
+		copy(s.mark.hashKey[:], s.outline.meta["hashkey"])
 		return nil
 	}
 	s.fresh = true
 	rand.Read(s.mark.uuid[:])
 	rand.Read(s.mark.hashKey[:])
-	s.marked = true
 	s.report.lose("what was remembered of ids: the key to it is gone, with %s", markerPath(s.path))
 	return nil
-}
-
-// identified reports whether the old store says what makes it itself. A bucket can be whole and lack it: its entries have no
-// checksum of their own.
-func (s *salvage) identified() bool {
-	found := map[string]bool{}
-	newTree(s.f, s.pre.headers[0], s.pre.size).walk(func(bucket string, e element) {
-		if bucket == bucketMeta && len(e.value) == 16 {
-			found[string(e.key)] = true
-		}
-	})
-	return found["uuid"] && found["hashkey"]
 }
 
 func (s *salvage) layout() error {
@@ -84,27 +93,11 @@ func (s *salvage) layout() error {
 	if err != nil {
 		return err
 	}
-	if v := meta.Get([]byte("schema")); len(v) == 8 && binary.BigEndian.Uint64(v) > schema {
-		return fmt.Errorf("%s was written by a newer version (layout %d, this program reads up to %d); use that version", s.path, binary.BigEndian.Uint64(v), schema)
-	} else if len(v) != 8 || !s.whole(bucketMeta) {
-		if err := meta.Put([]byte("schema"), seqKey(schema)); err != nil {
-			return err
-		}
+	created := s.outline.meta["created"]
+	if len(created) != 8 {
+		created = seqKey(uint64(time.Now().Unix()))
 	}
-	if len(meta.Get([]byte("created"))) != 8 {
-		if err := meta.Put([]byte("created"), seqKey(uint64(time.Now().Unix()))); err != nil {
-			return err
-		}
-	}
-	if s.marked {
-		if err := meta.Put([]byte("uuid"), s.mark.uuid[:]); err != nil {
-			return err
-		}
-		return meta.Put([]byte("hashkey"), s.mark.hashKey[:])
-	}
-	copy(s.mark.uuid[:], meta.Get([]byte("uuid")))
-	copy(s.mark.hashKey[:], meta.Get([]byte("hashkey")))
-	return nil
+	return errors.Join(meta.Put([]byte("created"), created), sign(meta, seqKey(schema), s.mark.uuid[:], s.mark.hashKey[:]))
 }
 
 // names finds out which index stands for which sink.
@@ -117,35 +110,49 @@ func (s *salvage) names() (indices map[string]uint16, names map[uint16]string) {
 	}
 	var unnamed []uint16
 	for _, c := range s.rescued {
-		value, err := s.value(c)
-		if err != nil {
+		if c.bucket != bucketSink {
 			continue
 		}
-		d := &decoder{b: value[min(recordHead, len(value)):]}
-		prefix, name, _ := strings.Cut(c.bucket, "/")
-		switch {
-		case c.bucket == bucketSink:
+		if value, err := s.value(c); err == nil {
 			if k, err := readSink([]byte(c.key), value); err == nil {
 				learn(k.name, k.index)
-			}
-		case (prefix+"/" == prefixX || prefix+"/" == prefixDead) && !strings.HasPrefix(name, "#"):
-			learn(name, uint16(d.uint()))
-		case prefix+"/" == prefixX || prefix+"/" == prefixDead:
-			unnamed = append(unnamed, uint16(d.uint()))
-		}
-	}
-	for bucket := range s.seen { // a whole one was copied already
-		for _, prefix := range []string{prefixX, prefixDead} {
-			name, ok := strings.CutPrefix(bucket, prefix)
-			if b, err := s.out.bucket(bucket); ok && err == nil {
-				if _, value := b.Cursor().First(); len(value) > recordHead {
-					learn(name, uint16((&decoder{b: value[recordHead:]}).uint()))
-				}
 			}
 		}
 	}
 	for name, k := range s.side.Sinks {
 		learn(name, k.Index)
+	}
+	for _, c := range s.rescued { // what remains is known by the names of their buckets
+		name, isX := strings.CutPrefix(c.bucket, prefixX)
+		if !isX {
+			var isDead bool
+			if name, isDead = strings.CutPrefix(c.bucket, prefixDead); !isDead {
+				continue
+			}
+		}
+		value, err := s.value(c)
+		if err != nil {
+			continue
+		}
+		index := uint16((&decoder{b: value[min(recordHead, len(value)):]}).uint())
+		if strings.HasPrefix(name, "#") {
+			unnamed = append(unnamed, index)
+		} else {
+			learn(name, index)
+		}
+	}
+	for bucket := range s.seen { // a whole one was copied already
+		for _, prefix := range []string{prefixX, prefixDead} {
+			name, ok := strings.CutPrefix(bucket, prefix)
+			if !ok || !s.whole(bucket) {
+				continue
+			}
+			if b, err := s.out.bucket(bucket); err == nil {
+				if _, value := b.Cursor().First(); len(value) > recordHead {
+					learn(name, uint16((&decoder{b: value[recordHead:]}).uint()))
+				}
+			}
+		}
 	}
 	for _, index := range unnamed {
 		if names[index] == "" {

@@ -1,0 +1,148 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tidings/event"
+)
+
+// Bits flip one at a time anywhere in the file. Whatever it does is an error that says so and a repair that opens and is whole, or no
+// event is delivered with another content than it was taken in with; and none is missing without being told.
+func TestFlippedBits(t *testing.T) {
+	slow(t)
+	b := wreck(t)
+	whole, _ := os.ReadFile(b.path)
+	used := int(newestHeader(t, whole).pages) * os.Getpagesize()
+	seeds(t, 10, func(t *testing.T, seed uint64) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		ended := map[string]int{}
+		for range 300 {
+			ended[b.flip(t, whole, random.IntN(used), byte(1)<<random.IntN(8))]++
+		}
+		t.Log(ended)
+	})
+}
+
+// The same where no record's checksum covers it: headers, the page with the list of buckets and the small ones in it, heads of pages.
+func TestFlippedStructure(t *testing.T) {
+	slow(t)
+	b := wreck(t)
+	whole, _ := os.ReadFile(b.path)
+	newest := newestHeader(t, whole)
+	page := int(newest.pageSize)
+	var places []int
+	add := func(from, n int) {
+		for i := range n {
+			places = append(places, from+i)
+		}
+	}
+	add(0, pageHead+headerLen)
+	add(page, pageHead+headerLen)
+	add(int(newest.root)*page, page)
+	for id := 2; id < int(newest.pages); id++ {
+		add(id*page, pageHead+2*elementLen)
+	}
+	seeds(t, 10, func(t *testing.T, seed uint64) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		ended := map[string]int{}
+		for range 200 {
+			ended[b.flip(t, whole, places[random.IntN(len(places))], byte(1)<<random.IntN(8))]++
+		}
+		t.Log(ended)
+	})
+}
+
+// flip looks at the store with one bit flipped and says how it ended.
+func (b *bench) flip(t *testing.T, whole []byte, at int, bit byte) (how string) {
+	data := bytes.Clone(whole)
+	data[at] ^= bit
+	path := copyStore(t, b.path, data)
+	defer os.RemoveAll(filepath.Dir(path))
+	failed := func(format string, args ...any) {
+		t.Errorf("VIOLATION: bit %d of byte %d: %s", bit, at, fmt.Sprintf(format, args...))
+	}
+	o := Options{Keep: time.Hour, Remember: time.Hour, tick: time.Hour}
+	var told []event.Notice
+	o.Notify = func(n event.Notice) { told = append(told, n) }
+	repair, how := "", "nothing lost"
+	s, err := Open(path, o)
+	if err != nil {
+		how = "refused, repaired"
+		if bad := isSentence(err.Error()); bad != "" || strings.Contains(err.Error(), "\n") {
+			failed("%s%v", bad, err)
+		}
+		r, err := PlanRepair(t.Context(), path, RepairOptions{})
+		if err != nil {
+			failed("refused (%v), and can't be repaired: %v", told, err)
+			return "stuck"
+		}
+		if err := r.Apply(); err != nil {
+			failed("%v", err)
+		}
+		repair = strings.Join(r.Report.Text(), "\n")
+		if report, err := CheckFile(t.Context(), path); err != nil || report.Err() != nil {
+			failed("after the repair: %v %v", report.Problems, err)
+		}
+		if s, err = Open(path, o); err != nil {
+			failed("after the repair: %v\n%s", err, repair)
+			return "stuck"
+		}
+	}
+	if err := s.Check(); err != nil && (repair != "" || !settles(err)) {
+		failed("a check: %v\n%s", err, repair)
+	}
+	if err := s.Apply(t.Context(), topology("app", "other"), false); err != nil {
+		failed("%v", err)
+	}
+	n := 0
+	for {
+		due, err := s.Next("other", 1000, 0)
+		if err != nil {
+			failed("%v", err)
+			break
+		}
+		if len(due.Deliveries) == 0 && !due.More {
+			break
+		}
+		for _, d := range due.Deliveries {
+			n++
+			if want := fmt.Sprintf(`{"n":%s,"pad":"%s"}`, strings.TrimPrefix(d.Event.ID, "evt_"), strings.Repeat("p", 600)); string(d.Event.Data) != want {
+				failed("event %s came as %.40q", d.Event.ID, d.Event.Data)
+			}
+		}
+	}
+	letters, err := s.Dead(event.DeadQuery{Sink: "other"})
+	if err != nil {
+		failed("%v", err)
+	}
+	switch {
+	case n+len(letters) < 399, n+len(letters) < 400 && !strings.Contains(repair, "Lost: "):
+		failed("other got %d events and has %d dead letters\n%s", n, len(letters), repair)
+	case len(letters) > 0 || n < 400:
+		how += ", an event lost and told"
+	}
+	if err := s.Close(); err != nil {
+		failed("%v", err)
+	}
+	return how
+}
+
+// settles reports whether a check found only what the daemon sets aside and tells when it meets it, what follows from a record under a
+// changed key, and what nobody reads.
+func settles(err error) bool {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		if !slices.ContainsFunc([]string{"its checksum is wrong", "not the kind of record", "it is cut off", "can't be read", "the log has", "is not remembered", "is dead and owed",
+			"without the event", "pages: page 0", "pages: page 1", "pages: Page expected to be: "}, func(known string) bool { return strings.Contains(line, known) }) {
+			return false
+		}
+	}
+	return true
+}
