@@ -33,7 +33,7 @@ func TestStoreFaults(t *testing.T) {
 					if err := r.Poll(t.Context()); !errors.Is(err, fault) {
 						t.Fatalf("%v", err)
 					}
-					if told := last[event.PollFailed](t, r.told); told.Health != event.SourceBlocked {
+					if told := last[event.PollFailed](t, r.told); told.Health != event.SourceBlocked || told.Listed < 45 {
 						t.Errorf("told %+v", told)
 					}
 					if pos := r.position(t); pos.IDs[0] != "e0" {

@@ -174,8 +174,9 @@ func (a *largeAPI) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for n := len(a.events); !a.quiet.Load() && len(a.events) < n+10; {
-		a.events = append(a.events, json.RawMessage(fmt.Sprintf(`{"id":"e%d","type":"invented.%[1]d","created":%q,"filler":"%s"}`,
-			len(a.events), time.Now().UTC().Format(time.RFC3339), strings.Repeat("x", 150_000))))
+		kind := []string{"invented", "other"}[len(a.events)%2]
+		a.events = append(a.events, json.RawMessage(fmt.Sprintf(`{"id":"e%d","type":"%s.%[1]d","created":%[3]q,"filler":"%[4]s"}`,
+			len(a.events), kind, time.Now().UTC().Format(time.RFC3339), strings.Repeat("x", 150_000))))
 	}
 	page := slices.Clone(a.events[max(0, len(a.events)-20):])
 	slices.Reverse(page)
@@ -203,6 +204,7 @@ sources:
     http: {url: %q, id: id, type: type, time: created, position: head_walk}
     every: 100ms
     start: earliest
+    events: ["invented.*"]
 sinks:
   app:
     http: {url: %q}
@@ -215,8 +217,13 @@ sinks:
 	s.metric(url, `tidings_polling_paused{reason="max_size"}`, is(1))
 	s.metric(url, `tidings_source_state{source="large",state="blocked"}`, is(1))
 	s.metric(url, `tidings_source_polls_total{outcome="blocked",source="large"}`, func(v float64) bool { return v >= 1 })
-	if used := s.metrics(url)["tidings_store_used_bytes"]; used <= 16<<20 {
+	got := s.metrics(url)
+	if used := got["tidings_store_used_bytes"]; used <= 16<<20 {
 		t.Errorf("polling pauses with %v bytes in use", used)
+	}
+	taken, filtered := got[`tidings_source_events_new_total{source="large"}`], got[`tidings_source_events_filtered_total{source="large"}`]
+	if taken == 0 || taken != filtered || taken != got["tidings_store_events"] {
+		t.Errorf("%v events were taken in and %v filtered, of each kind the same; the store has %v", taken, filtered, got["tidings_store_events"])
 	}
 	if status, body := s.get(url + "/readyz"); status != http.StatusServiceUnavailable || !strings.HasPrefix(body, "not ready: polling pauses: it uses ") {
 		t.Errorf("/readyz answers %d %q", status, body)
