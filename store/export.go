@@ -14,10 +14,11 @@ import (
 	"tidings/event"
 )
 
-// Exported is one line of an export. Kind says which: position, owed or dead.
+// Exported is one line of an export. Kind says which: position, owed, dead or replay.
 type Exported struct {
 	Kind     string     `json:"kind"`
 	Sink     string     `json:"sink,omitempty"`
+	Replay   uint64     `json:"replay,omitempty"` // the number of a replay; owed: that it is owed for this one
 	Source   string     `json:"source,omitempty"`
 	Identity string     `json:"identity,omitempty"` // position: the account or API that it belongs to
 	Position []byte     `json:"position,omitempty"` // base64
@@ -32,10 +33,17 @@ type Exported struct {
 	Reason   string          `json:"reason,omitempty"` // dead: of the last attempt; owed: why it can't be exported
 	Data     json.RawMessage `json:"data,omitempty"`   // the body, less white space between its tokens
 	Raw      []byte          `json:"raw,omitempty"`    // instead, base64: a body that is no JSON
+
+	// Of a replay, whose deliveries that are left follow it as owed.
+	Started *time.Time `json:"started_at,omitempty"`
+	Sources []string   `json:"sources,omitempty"`
+	Types   []string   `json:"types,omitempty"`
+	Total   uint64     `json:"total,omitempty"`
+	Left    uint64     `json:"left,omitempty"`
 }
 
-// Export writes where each source stands, what each sink is owed and every dead letter, as one JSON object a line. It holds a
-// transaction as long as the writing takes: on a store at work, export a backup of it.
+// Export writes where each source stands, what each sink is owed, replays that are not done with what they have left, and every
+// dead letter, as one JSON object a line. It holds a transaction as long as the writing takes: on a store at work, export a backup of it.
 func (s *Store) Export(ctx context.Context, w io.Writer) (lines int, err error) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -60,6 +68,11 @@ func (s *Store) Export(ctx context.Context, w io.Writer) (lines int, err error) 
 		err := s.view(func(tx *bolt.Tx) error { return exportOwed(tx, st.sinks[name], st.next, put) })
 		if err != nil {
 			return lines, err
+		}
+		for _, r := range st.sinks[name].replays {
+			if err := s.view(func(tx *bolt.Tx) error { return exportReplay(tx, r, st.sinks[name], put) }); err != nil {
+				return lines, err
+			}
 		}
 	}
 	for _, name := range names {
@@ -115,6 +128,32 @@ func exportOwed(tx *bolt.Tx, k *sink, next uint64, put func(Exported) error) err
 		}
 	}
 	return nil
+}
+
+// exportReplay writes a replay and the events that it has left. One that the sink is owed anyway is not written twice.
+func exportReplay(tx *bolt.Tx, r *replayJob, k *sink, put func(Exported) error) error {
+	if r.cancelled {
+		return nil
+	}
+	err := put(Exported{Kind: "replay", Sink: k.name, Replay: r.id, Started: instant(r.started), Sources: r.what.Sources, Types: r.what.Events,
+		Total: r.total, Left: r.left})
+	log, dead := tx.Bucket([]byte(bucketLog)), tx.Bucket([]byte(prefixDead+k.name))
+	c := log.Cursor()
+	for key, value := c.Seek(seqKey(r.pin)); err == nil && key != nil && binary.BigEndian.Uint64(key) < r.what.To; key, value = c.Next() {
+		seq := binary.BigEndian.Uint64(key)
+		_, open := r.out[seq]
+		if !open && seq < r.scan || k.owes(log, seq) || k.failing[seq] != nil || dead.Get(key) != nil {
+			continue
+		}
+		if _, matches := r.matches(key, value); !matches {
+			continue
+		}
+		ev, _ := readEvent(key, value) // what matches can be read
+		e := exported("owed", k.name, ev)
+		e.Replay = r.id
+		err = put(e)
+	}
+	return err
 }
 
 func exported(kind, sink string, ev event.Event) Exported {

@@ -53,35 +53,6 @@ func hadStore(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// replaceFile puts a small file in place: it is there as a whole or not at all, whenever the power fails.
-func replaceFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, ownLike(f.Name(), dir), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	return syncDir(dir)
-}
-
-func syncDir(dir string) error {
-	if mutants && mutant("no-dir-sync") {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 func owner(path string) (uid, gid int, err error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -32,6 +32,8 @@ func TestMutants(t *testing.T) {
 		{"TestPowerLoss", "no-copy-sync", "a compacted copy takes the file's place before it is synced"},
 		{"TestPowerLoss", "no-dir-sync", "the directory is not synced"},
 		{"TestPowerLossInRepair", "no-dir-sync", "the directory is not synced"},
+		{"TestPowerLossInPlacing", "no-place-sync", "a backup takes its name before it is synced"},
+		{"TestPowerLossInPlacing", "no-dir-sync", "the directory is not synced"},
 		{"TestKill", "position-first", "a position is stored before its events"},
 		{"TestKill", "letter-last", "a delivery is given up before its dead letter is stored"},
 		{"TestKill", "lazy-settle", "a settlement waits for the next page"},

@@ -143,6 +143,7 @@ func recognise(db *bolt.DB, path string) error {
 // removeStale removes what an end in the middle of something left behind. The store is locked, so nobody else is at it.
 func removeStale(path string) {
 	_ = os.Remove(compactPath(path))
+	_ = os.RemoveAll(repairPath(path))
 	for _, name := range []string{path, markerPath(path), sidePath(path)} {
 		left, _ := filepath.Glob(name + ".new-*")
 		for _, l := range left {

@@ -18,6 +18,11 @@ func TestPowerLossInRepair(t *testing.T) {
 		t.Skip("takes seconds; make proof runs it")
 	}
 	straced(t, "")
+	t.Run("links", func(t *testing.T) { powerLossInRepair(t) })
+	t.Run("no links", func(t *testing.T) { powerLossInRepair(t, "-e", "inject=linkat:error=EPERM") })
+}
+
+func powerLossInRepair(t *testing.T, options ...string) {
 	seeds(t, 5, func(t *testing.T, seed uint64) {
 		dir := fastDir(t)
 		data := filepath.Join(dir, "data")
@@ -45,7 +50,7 @@ func TestPowerLossInRepair(t *testing.T) {
 		}
 		k := newLooker(t)
 		defer k.end()
-		calls := record(t, filepath.Join(dir, "trace"), "repair", order.Path)
+		calls := record(t, filepath.Join(dir, "trace"), "repair", order.Path, options...)
 		known := map[string]int{"api": 300, "other": 300}
 		saw, err := k.look(look{Path: order.Path, Known: known, Body: order.Body})
 		if err != nil || saw.Refused != "" || len(saw.Wrong) > 0 {

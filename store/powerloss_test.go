@@ -52,10 +52,10 @@ func recordWork(t *testing.T, order workOrder) recording {
 }
 
 // record returns the calls of a process with a role.
-func record(t *testing.T, trace, role string, args any) []call {
+func record(t *testing.T, trace, role string, args any, options ...string) []call {
 	t.Helper()
 	command, env := child(t, role, args)
-	command = append(straced(t, trace, "-e", "trace="+tracedCalls), command...)
+	command = append(straced(t, trace, append(options, "-e", "trace="+tracedCalls)...), command...)
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = env
 	out, err := cmd.CombinedOutput()

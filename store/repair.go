@@ -92,7 +92,7 @@ func PlanRepair(ctx context.Context, path string, o RepairOptions) (*Repair, err
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
-	r := &Repair{path: path, workDir: path + ".repair", Report: RepairReport{Path: path, Kept: map[string]int{}, Back: map[string]int{}}}
+	r := &Repair{path: path, workDir: repairPath(path), Report: RepairReport{Path: path, Kept: map[string]int{}, Back: map[string]int{}}}
 	lock, err := grab(path, path)
 	switch {
 	case err == nil:
@@ -170,6 +170,8 @@ func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
 	return r.try(ctx, o)
 }
 
+func repairPath(path string) string { return path + ".repair" }
+
 func (r *Repair) saved() string { return filepath.Join(r.workDir, filepath.Base(r.path)) }
 
 // same reports whether the store is the one that the mark beside it names, where there is one.
@@ -220,36 +222,56 @@ func (r *Repair) try(ctx context.Context, o RepairOptions) error {
 }
 
 // Apply puts what was saved in the store's place. The damaged file keeps its content under another name, which the report then
-// names.
+// names. There is a file in place at every moment; an error leaves the damaged one there, unless it says otherwise.
 func (r *Repair) Apply() error {
 	if r.Report.Whole {
 		return r.Discard()
 	}
-	dir := filepath.Dir(r.path)
+	aside := ""
 	if r.lock != nil {
-		aside := fmt.Sprintf("%s.damaged-%s", r.path, time.Now().UTC().Format("20060102T150405Z"))
-		// A link and a rename over it leave no moment without a file; where there are no links, a repair finds the mark.
-		if err := os.Link(r.path, aside); errors.Is(err, os.ErrExist) {
-			return errors.Join(fmt.Errorf("%s exists already: wait a second", aside), r.Discard())
-		} else if err != nil {
-			if err := os.Rename(r.path, aside); err != nil {
-				return errors.Join(fmt.Errorf("setting the damaged store aside: %w", err), r.Discard())
-			}
+		var err error
+		if aside, err = r.keep(); err != nil {
+			return errors.Join(fmt.Errorf("keeping the damaged store under another name: %w; nothing was changed", err), r.Discard())
 		}
-		r.Report.Aside = aside
 	}
-	// The mark first: with the old file still in place it only makes another repair necessary.
+	// The mark first: with the old file still in place it only makes another repair necessary. It syncs the directory.
 	err := replaceFile(markerPath(r.path), []byte(r.mark.text()))
 	if err == nil {
 		err = os.Rename(r.saved(), r.path)
 	}
-	if err == nil {
-		err = syncDir(dir)
-	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("putting the repaired store in place: %w", err), r.Discard())
+		if aside != "" {
+			err = errors.Join(err, os.Remove(aside))
+		}
+		return errors.Join(fmt.Errorf("putting the repaired store in place: %w; the damaged one stands there still", err), r.Discard())
+	}
+	r.Report.Aside = aside
+	if err := syncDir(filepath.Dir(r.path)); err != nil {
+		return errors.Join(fmt.Errorf("the repaired store is in place, but a power cut may bring the damaged one back: %w; check the disk and repair it again", err), r.Discard())
 	}
 	return r.Discard()
+}
+
+// keep gives the damaged file a second name, or, where files have only one, a copy. Nobody else is at it: the file is locked.
+func (r *Repair) keep() (aside string, err error) {
+	first := fmt.Sprintf("%s.damaged-%s", r.path, time.Now().UTC().Format("20060102T150405Z"))
+	aside = first
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(aside); errors.Is(err, os.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", err
+		}
+		aside = fmt.Sprintf("%s-%d", first, n)
+	}
+	if os.Link(r.path, aside) == nil {
+		return aside, nil
+	}
+	return aside, placeFile(aside, filepath.Base(r.path)+".new-", func(f *os.File) error {
+		// Without the call that copies within the kernel, which not every file system has whole.
+		_, err := io.Copy(struct{ io.Writer }{f}, io.NewSectionReader(r.lock, 0, math.MaxInt64))
+		return errors.Join(err, ownLike(f.Name(), r.path))
+	}, nil)
 }
 
 // Discard lets go of a repair that isn't made, and of the lock.

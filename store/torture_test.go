@@ -22,7 +22,7 @@ var (
 )
 
 const (
-	childRole = "TIDINGS_STORE_CHILD" // what this process is: "", "work", "look", "repair", "syncs"
+	childRole = "TIDINGS_STORE_CHILD" // what this process is: "", "work", "look", "repair", "place", "compact", "syncs"
 	childArgs = "TIDINGS_STORE_ARGS"
 )
 
@@ -46,6 +46,10 @@ func TestChild(t *testing.T) {
 				_, err = os.Stdout.WriteString("repaired\n")
 			}
 		}
+	case "place":
+		err = placeCopy(os.Getenv(childArgs))
+	case "compact":
+		err = compactNow(os.Getenv(childArgs))
 	case "look":
 		err = lookAtMany(os.Stdin, os.Stdout)
 	}

@@ -73,9 +73,9 @@ func newStoreExportCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "export",
-		Short: "Write positions, owed deliveries and dead letters as JSON lines",
-		Long: `Writes where each source stands, what each sink is owed, and every dead letter, as one JSON object a line, to standard output or
-to a file. Beside a running daemon it exports a backup of that moment, for which $TMPDIR needs room.`,
+		Short: "Write positions, owed deliveries, replays and dead letters as JSON lines",
+		Long: `Writes where each source stands, what each sink is owed, each replay with what it has left, and every dead letter, as one JSON
+object a line, to standard output or to a file. Beside a running daemon it exports a backup of that moment, for which $TMPDIR needs room.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withCopy(cmd, func(ctx context.Context, path, _ string) error {
@@ -91,7 +91,7 @@ to a file. Beside a running daemon it exports a backup of that moment, for which
 				if output == "" {
 					return errors.Join(write(cmd.OutOrStdout()), st.Close())
 				}
-				err = intoPlace(output, func(f *os.File) error { return write(f) }, nil)
+				err = store.PlaceFile(output, func(f *os.File) error { return write(f) }, nil)
 				return errors.Join(err, st.Close())
 			})
 		},
@@ -150,7 +150,7 @@ func backupTo(cmd *cobra.Command, file string, asJSON, dryRun bool) error {
 		if err := fetch(nil); !errors.Is(err, errDryRun) {
 			return err
 		}
-	} else if err := intoPlace(file, fetch, func(path string) error {
+	} else if err := store.PlaceFile(file, fetch, func(path string) error {
 		report, err := deepCheck(ctx, path)
 		if err == nil {
 			err = report.Err()
@@ -201,32 +201,6 @@ func roomFor(dir string, need int64) error {
 		return fmt.Errorf("the disk of %s has %s free, and this needs %s: make room, or name a place on another disk", dir, bytesText(free), bytesText(need))
 	}
 	return nil
-}
-
-// intoPlace writes a file beside its place, syncs it, has it checked, and puts it in place.
-func intoPlace(file string, write func(*os.File) error, check func(path string) error) error {
-	dir := filepath.Dir(file)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+".partial-")
-	if err != nil {
-		return fmt.Errorf("can't write %s: %w", file, err)
-	}
-	defer os.Remove(f.Name())
-	if err := errors.Join(write(f), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if check != nil {
-		if err := check(f.Name()); err != nil {
-			return err
-		}
-	}
-	if err := os.Rename(f.Name(), file); err != nil {
-		return fmt.Errorf("can't put %s in place: %w", file, err)
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // withCopy calls use with a store that nobody writes to: that of a stopped daemon, or a backup of a running one's.

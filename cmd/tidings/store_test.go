@@ -169,7 +169,6 @@ func TestRepairNeedsAStoppedDaemonAndAWord(t *testing.T) {
 		d := s.start()
 		s.eventually("the daemon to answer", s.answers)
 		d.stop()
-		time.Sleep(time.Second) // the next file that is set aside gets another name
 	}
 	if kept, _ := filepath.Glob(s.storeFile() + ".damaged-*"); len(kept) != 4 {
 		t.Errorf("kept: %v", kept)
