@@ -138,7 +138,9 @@ func (s *Store) compact(ctx context.Context, between func(context.Context, func(
 		c.After = info.Size()
 	}
 	c.Took = time.Since(began)
-	s.opt.Notify(c)
+	if err == nil {
+		s.opt.Notify(c)
+	}
 	return c, err
 }
 

@@ -25,7 +25,7 @@ const (
 	bucketIDs   = "ids"   // chunk number -> at most chunkSize fingerprints and when they were taken in
 	bucketRuns  = "runs"  // number of a sealed run -> what it holds, and which chunks of ids it came from
 	bucketRun   = "run"   // number of a run -> a bucket: first fingerprint -> a sorted chunk of at most chunkSize
-	bucketTries = "tries" // block of seqs, sink index -> when each was delivered to that sink, 16 bytes each
+	bucketTries = "tries" // block of seqs, sink index -> when each was delivered to that sink, packed
 	bucketFails = "fails" // seq, sink index -> the last failures of a delivery that is no longer owed
 	bucketAgain = "again" // number of a replay -> what it covers and how far it has come
 	bucketSink  = "sink"  // sink name -> what it is owed and how it does

@@ -70,7 +70,7 @@ func (sc *scale) quick(on bool) {
 	}
 }
 
-// settled waits until nothing is left to seal, forget or collect.
+// settled waits until nothing is left to seal, forget, collect or compact.
 func (sc *scale) settled() {
 	sc.t.Helper()
 	for idle := false; !idle; {
@@ -78,6 +78,7 @@ func (sc *scale) settled() {
 		sc.tidyNow()
 		idle = sc.txid() == before
 	}
+	sc.copies.Wait()
 }
 
 var scaleOptions = Options{Keep: 0, Remember: 1000 * time.Hour, tick: time.Hour}
@@ -145,6 +146,8 @@ func BenchmarkScale(bm *testing.B) {
 	before := 0.0
 	bm.Run("ingest/owed", func(bm *testing.B) { before = sc.ingest(bm, plain) })
 	bm.Run("settle/300", sc.settle300)
+	sc.part()
+	bm.Run("settle/300-apart", sc.settle300)
 	sc.drain()
 	bm.Logf("drained, a file of %s of which %s are in use", bytesText(sc.stats().Size), bytesText(sc.stats().Used))
 	bm.Run("ingest/drained", func(bm *testing.B) {
@@ -240,7 +243,22 @@ func (sc *scale) hundredOfEach() (all []event.Delivery) {
 	return all
 }
 
-// settle300 settles the first attempts at the same 100 events of three sinks in one call.
+// part brings the three sinks as far apart as there is room.
+func (sc *scale) part() {
+	sc.t.Helper()
+	sc.quick(true)
+	third := int(sc.sink("a").Owed) / 3
+	for n, sink := range []string{"b", "c"} {
+		for left := third * (n + 1); left > 0; {
+			all := sc.next(sink, min(left, 100), 0).Deliveries
+			sc.settle(event.Delivered, 0, all...)
+			left -= len(all)
+		}
+	}
+	sc.quick(false)
+}
+
+// settle300 settles the first attempts at 100 events of each of three sinks in one call.
 func (sc *scale) settle300(bm *testing.B) {
 	sc.settled() // no sealing meanwhile
 	writes := int64(0)

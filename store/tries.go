@@ -32,9 +32,34 @@ func failsKey(seq uint64, sink uint16) []byte {
 // once for its last replay.
 type tries []byte
 
+// What a record of tries begins with tells how they stand there: packed, as they are written now, or, as they once were, each in its sixteen bytes,
+// of which the first is a place.
+const triesPacked = 0xff
+
+const ( // in the byte of the place
+	packedReplay = 1 << 6
+	packedNumber = 1 << 7 // the number of the attempt follows, since it was not the first
+)
+
+// record packs what most have in common: most succeed at the first try, a moment after the one before. That makes some five bytes of sixteen, and
+// fewer pages are touched.
 func (t tries) record(key []byte) []byte {
-	e := newRecord(kindTries, len(t))
-	e.b = append(e.b, t...)
+	e := newRecord(kindTries, 1+len(t)/2)
+	e.b = append(e.b, triesPacked)
+	last := uint64(0)
+	for one := range slices.Chunk(t, trySize) {
+		number, at := binary.BigEndian.Uint16(one[2:]), uint48(one[4:])
+		flags := one[0] | one[1]*packedReplay
+		if number != 1 {
+			flags |= packedNumber
+		}
+		if e.b = append(e.b, flags); number != 1 {
+			e.uint(uint64(number))
+		}
+		e.int(int64(at - last))
+		e.uint(uint48(one[10:]))
+		last = at
+	}
 	return e.seal(key)
 }
 
@@ -43,10 +68,45 @@ func readTries(key, value []byte) (tries, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(d.b) > 0 && d.b[0] == triesPacked {
+		return d.unpackTries()
+	}
 	if len(d.b)%trySize != 0 {
 		return nil, errShort
 	}
 	return tries(d.b), nil
+}
+
+func (d *decoder) unpackTries() (tries, error) {
+	t := make(tries, 0, 4*len(d.b))
+	at := uint64(0)
+	for d.b = d.b[1:]; len(d.b) > 0; {
+		var one [trySize]byte
+		flags, number := d.b[0], uint64(1)
+		if d.b = d.b[1:]; flags&packedNumber != 0 {
+			number = d.uint()
+		}
+		one[0], one[1] = flags%triesBlock, flags/packedReplay%2
+		binary.BigEndian.PutUint16(one[2:], uint16(number))
+		at += uint64(d.int())
+		putUint48(one[4:], at)
+		putUint48(one[10:], d.uint())
+		t = append(t, one[:]...)
+	}
+	return t, d.err
+}
+
+func uint48(b []byte) (n uint64) {
+	for _, c := range b[:6] {
+		n = n<<8 | uint64(c)
+	}
+	return n
+}
+
+func putUint48(b []byte, n uint64) {
+	for i := range 6 {
+		b[i] = byte(n >> (40 - 8*i))
+	}
 }
 
 // with returns t with one more. It doesn't change t.
@@ -57,11 +117,8 @@ func (t tries) with(seq uint64, d event.Tried) tries {
 		one[1] = 1
 	}
 	binary.BigEndian.PutUint16(one[2:], uint16(min(d.Number, math.MaxUint16)))
-	at, took := uint64(d.At.UnixMilli()), uint64(max(0, d.Took.Microseconds()))
-	for i := range 6 {
-		one[4+i] = byte(at >> (40 - 8*i))
-		one[10+i] = byte(took >> (40 - 8*i))
-	}
+	putUint48(one[4:], uint64(d.At.UnixMilli()))
+	putUint48(one[10:], uint64(max(0, d.Took.Microseconds())))
 	return append(t.without(func(old []byte) bool { return old[0] == one[0] && old[1] == one[1] }), one[:]...)
 }
 
@@ -83,10 +140,7 @@ func (t tries) of(seq uint64) []event.Tried {
 		if b[0] != byte(seq%triesBlock) {
 			continue
 		}
-		var at, took uint64
-		for i := range 6 {
-			at, took = at<<8|uint64(b[4+i]), took<<8|uint64(b[10+i])
-		}
+		at, took := uint48(b[4:]), uint48(b[10:])
 		all = append(all, event.Tried{Number: int(binary.BigEndian.Uint16(b[2:])), Delivered: true, Replay: b[1] == 1,
 			Attempt: event.Attempt{At: time.UnixMilli(int64(at)).UTC(), Took: time.Duration(took) * time.Microsecond}})
 	}
