@@ -14,18 +14,19 @@ import (
 
 // fakeStore holds what a test put in it, and obeys DeadQuery.
 type fakeStore struct {
-	sources []event.SourceStats
-	sinks   []event.SinkStats
-	stats   event.StoreStats
-	dead    []event.DeadLetter
-	retried map[string][]uint64
-	dropped map[string][]uint64
-	largest int    // change
-	err     error  // of every call
-	copy    string // what a backup has
-	cut     error  // how a backup ends
-	failAt  int    // changes fail from this one on, counted from 1; 0: never
-	changes int
+	sources   []event.SourceStats
+	sinks     []event.SinkStats
+	stats     event.StoreStats
+	dead      []event.DeadLetter
+	retried   map[string][]uint64
+	dropped   map[string][]uint64
+	largest   int                    // change
+	err       error                  // of every call
+	copy      string                 // what a backup has
+	cut       error                  // how a backup ends
+	meanwhile func(*event.SinkState) // changes a state just before SetState does
+	failAt    int                    // changes fail from this one on, counted from 1; 0: never
+	changes   int
 }
 
 func (f *fakeStore) Sources() ([]event.SourceStats, error) { return slices.Clone(f.sources), f.err }
@@ -86,12 +87,18 @@ func (f *fakeStore) DropDead(_ context.Context, sink string, seqs []uint64) (int
 	return f.change(&f.dropped, sink, seqs)
 }
 
-func (f *fakeStore) SetState(_ context.Context, sink string, state event.SinkState) error {
+func (f *fakeStore) SetState(_ context.Context, sink string, was event.Health, state event.SinkState) error {
 	if f.err != nil {
 		return f.err
 	}
 	for i := range f.sinks {
 		if f.sinks[i].Name == sink {
+			if f.meanwhile != nil {
+				f.meanwhile(&f.sinks[i].State)
+			}
+			if f.sinks[i].State.Health != was {
+				return event.ErrStale
+			}
 			f.sinks[i].State = state
 		}
 	}

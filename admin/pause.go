@@ -1,7 +1,10 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -31,6 +34,18 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request, paused bool) (Pau
 	if err := dec.Decode(&req); err != nil {
 		return PauseChange{}, errorf(Invalid, "the request does not name a sink: %s", oneLine(err))
 	}
+	for try := 1; ; try++ {
+		change, err := s.pauseOnce(r.Context(), req, paused)
+		if !errors.Is(err, event.ErrStale) || try == pauseTries {
+			return change, err
+		}
+	}
+}
+
+// pauseTries: a sink that changes at the same moment is looked at again.
+const pauseTries = 5
+
+func (s *Server) pauseOnce(ctx context.Context, req PauseRequest, paused bool) (PauseChange, error) {
 	sinks, err := s.Store.Sinks()
 	if err != nil {
 		return PauseChange{}, err
@@ -49,8 +64,8 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request, paused bool) (Pau
 	if !change.Changed || req.DryRun {
 		return change, nil
 	}
-	if err := s.Store.SetState(r.Context(), sink.Name, state); err != nil {
-		return PauseChange{}, errorf(Failed, "sink %s stays as it was: %s", sink.Name, oneLine(err))
+	if err := s.Store.SetState(ctx, sink.Name, sink.State.Health, state); err != nil {
+		return PauseChange{}, fmt.Errorf("sink %s stays as it was: %w", sink.Name, err)
 	}
 	done := "resumed"
 	if paused {

@@ -39,6 +39,19 @@ func TestPauseAndResume(t *testing.T) {
 			}
 		}
 	}
+	// The worker finds the sink down at the same instant: it is paused all the same.
+	store.sinks[1].State.Health = event.Up
+	store.meanwhile = func(state *event.SinkState) { state.Health, store.meanwhile = event.Down, nil }
+	got, err := c.Pause(t.Context(), PauseRequest{Sink: "archive"}, true)
+	if want := (PauseChange{"archive", "down", true, 0}); err != nil || got != want || store.sinks[1].State.Health != event.Paused {
+		t.Errorf("%+v, %v, %+v", got, err, store.sinks[1].State)
+	}
+	store.meanwhile = func(state *event.SinkState) { state.Health ^= event.Down }
+	store.sinks[1].State.Health = event.Up
+	if _, err := c.Pause(t.Context(), PauseRequest{Sink: "archive"}, true); err == nil {
+		t.Error("a pause that was never stored is not told")
+	}
+	store.meanwhile = nil
 	for _, name := range []string{"", "nobody", "left"} {
 		_, err := c.Pause(t.Context(), PauseRequest{Sink: name}, false)
 		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != NotFound {

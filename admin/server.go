@@ -33,8 +33,8 @@ type Store interface {
 	RetryDead(ctx context.Context, sink string, seqs []uint64) (int, error)
 	// DropDead forgets dead letters of a sink and returns how many.
 	DropDead(ctx context.Context, sink string, seqs []uint64) (int, error)
-	// SetState changes how a sink does and wakes its worker.
-	SetState(ctx context.Context, sink string, state event.SinkState) error
+	// SetState changes how a sink does and wakes its worker; event.ErrStale when its health is not what it was.
+	SetState(ctx context.Context, sink string, was event.Health, state event.SinkState) error
 	// Backup writes the store as it stands at one moment to w; start is told first how many bytes come.
 	Backup(ctx context.Context, w io.Writer, start func(size int64) error) error
 	// Compact gives free space of the file back; who writes waits for it.

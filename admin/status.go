@@ -41,6 +41,8 @@ type SinkStatus struct {
 	Retrying int        `json:"retrying"` // failed at least once and due again
 	Dead     int        `json:"dead"`
 	Error    string     `json:"error"` // why it is down or paused; else of the last failed attempt while deliveries are retried
+
+	HeldUntil *time.Time `json:"held_until"` // it asked for no attempt before; null when it does not
 }
 
 // The states that are neither an event.SourceHealth nor an event.Health.
@@ -130,7 +132,7 @@ func (s *Server) examine() (Status, []problem, error) {
 		problems = append(problems, sourceProblems(st, entry, now)...)
 	}
 	for _, st := range sinks {
-		entry := s.sink(st)
+		entry := s.sink(st, now)
 		status.Sinks[st.Name] = entry
 		problems = append(problems, sinkProblems(st.Name, entry)...)
 	}
@@ -167,7 +169,7 @@ func (s *Server) source(st event.SourceStats, now time.Time) (SourceStatus, bool
 	return entry, true
 }
 
-func (s *Server) sink(st event.SinkStats) SinkStatus {
+func (s *Server) sink(st event.SinkStats, now time.Time) SinkStatus {
 	entry := SinkStatus{
 		State: st.State.Health.String(), Owed: st.Owed, Oldest: instant(st.Oldest),
 		Retrying: st.Retrying, Dead: st.Dead, Error: st.State.Reason,
@@ -177,6 +179,9 @@ func (s *Server) sink(st event.SinkStats) SinkStatus {
 		if live, ok := s.Live.Sink(st.Name); ok && st.Retrying > 0 {
 			entry.Error = live.Error
 		}
+	}
+	if st.State.HeldUntil.After(now) {
+		entry.HeldUntil = instant(st.State.HeldUntil)
 	}
 	if st.Frozen {
 		entry.State = StateRemoved

@@ -50,7 +50,7 @@ func TestStatusDocument(t *testing.T) {
 		want := `{"ok":true,"message":"all is well","sources":{` +
 			`"flatpeak":{"state":"ok","last_success":"2000-01-01T00:00:00Z","next_poll":"2000-01-01T00:01:00Z","position":"1999-12-31T23:00:00Z","lag":1.5,"error":"","listed":10,"new":4,"gaps":3},` +
 			`"stripe":{"state":"starting","last_success":null,"next_poll":null,"position":null,"lag":null,"error":"","listed":0,"new":0,"gaps":0}},` +
-			`"sinks":{"app":{"state":"up","owed":4,"oldest":"2000-01-01T00:00:01Z","retrying":2,"dead":0,"error":"answered 503"}},` +
+			`"sinks":{"app":{"state":"up","owed":4,"oldest":"2000-01-01T00:00:01Z","retrying":2,"dead":0,"error":"answered 503","held_until":null}},` +
 			`"store":{"path":"/d/store.db","size":10,"used":5,"events":2,"ids":9,"free":7}}`
 		if string(text) != want {
 			t.Errorf("got  %s\nwant %s", text, want)
@@ -141,9 +141,11 @@ func TestWhatIsWrong(t *testing.T) {
 }
 
 func TestStoppedStatus(t *testing.T) {
+	until := time.Now().Add(time.Hour).Truncate(time.Millisecond)
 	store := &fakeStore{
 		sources: []event.SourceStats{{Name: "flatpeak"}},
-		sinks:   []event.SinkStats{{Name: "app", State: event.SinkState{Health: event.Paused, Reason: "by hand"}}, {Name: "gone", Frozen: true, Owed: 7}},
+		sinks: []event.SinkStats{{Name: "app", State: event.SinkState{Health: event.Paused, Reason: "by hand", HeldUntil: time.Now().Add(-time.Hour)}},
+			{Name: "busy", State: event.SinkState{HeldUntil: until}}, {Name: "gone", Frozen: true, Owed: 7}},
 	}
 	status, err := client(t, &Server{Store: store}).Status(t.Context())
 	if err != nil {
@@ -152,8 +154,11 @@ func TestStoppedStatus(t *testing.T) {
 	if got := status.Sources["flatpeak"]; got.State != StateStopped || got.Lag != nil {
 		t.Errorf("the source of a stopped daemon is %+v", got)
 	}
-	if got := status.Sinks["app"]; got.State != "paused" || got.Error != "by hand" {
+	if got := status.Sinks["app"]; got.State != "paused" || got.Error != "by hand" || got.HeldUntil != nil {
 		t.Errorf("the paused sink is %+v", got)
+	}
+	if got := status.Sinks["busy"]; got.HeldUntil == nil || !got.HeldUntil.Equal(until) {
+		t.Errorf("the sink that asked to wait is %+v", got)
 	}
 	if got := status.Sinks["gone"]; got.State != StateRemoved || got.Owed != 7 {
 		t.Errorf("the removed sink is %+v", got)

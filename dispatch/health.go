@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -81,14 +82,16 @@ func (l *loop) judge(a attempted, d event.Delivery, r Result) error {
 	}
 
 	l.lastRepeated = d.Attempts > 0
+	held := false
 	if r.RetryAfter > 0 {
-		if until := time.Now().Add(min(r.RetryAfter, longest)); until.After(l.held) {
+		until := time.Now().Add(min(r.RetryAfter, longest))
+		if held = until.Sub(l.held) >= time.Second; held {
 			l.held = until
 		}
 	}
 	if isDown {
-		if !a.probe {
-			return nil // begun before the sink went down
+		if !a.probe { // begun before the sink went down
+			return l.keepHold(held)
 		}
 		state := event.SinkState{Health: event.Down, Since: l.state.Since, Reason: r.Reason, Probes: l.state.Probes + 1}
 		if l.full() {
@@ -104,7 +107,20 @@ func (l *loop) judge(a attempted, d event.Delivery, r Result) error {
 	if r.Verdict == SinkDown || a.whole || l.failures >= downAfter && l.othersFailed {
 		return l.change(event.SinkState{Health: event.Down, Reason: r.Reason})
 	}
-	return nil
+	return l.keepHold(held)
+}
+
+// keepHold stores a new hold, so that a restart keeps it too.
+func (l *loop) keepHold(held bool) error {
+	if !held {
+		return nil
+	}
+	probe, state := l.nextProbe, l.state
+	err := l.change(state)
+	if l.state.Health == state.Health {
+		l.nextProbe = probe
+	}
+	return err
 }
 
 // recover brings a down sink up. While too many deliveries still fail singly it stays down and its probes start anew.
@@ -126,23 +142,41 @@ func (l *loop) tooMany() string {
 
 // change stores another state and adopts it, unless somebody changed the stored one meanwhile: then that one counts.
 func (l *loop) change(state event.SinkState) error {
-	stored, err := l.Queue.State(l.Name)
-	if err != nil {
-		return err
-	}
 	now := time.Now()
-	if stored.Health != l.state.Health {
-		l.adopt(stored, now)
-		return nil
-	}
 	if state.Since.IsZero() {
 		state.Since = now
 	}
-	if err := l.Queue.SetState(l.lasting, l.Name, state); err != nil {
+	if l.held.After(now) && state.Health != event.Paused {
+		state.HeldUntil = l.held
+	}
+	err := l.Queue.SetState(l.lasting, l.Name, l.state.Health, state)
+	if errors.Is(err, event.ErrStale) {
+		stored, err := l.Queue.State(l.Name)
+		if err == nil {
+			l.resume(stored, now)
+		}
+		return err
+	}
+	if err != nil {
 		return err
 	}
 	l.adopt(state, now.Add(l.Policy.Delay(state.Probes+1)))
 	return nil
+}
+
+// resume goes on with a stored state, which may be what a former run left, or what a person said.
+func (l *loop) resume(stored event.SinkState, now time.Time) {
+	if stored.Health == event.Up && l.state.Health != event.Up {
+		l.held = time.Time{} // a person resumed it: try at once
+	}
+	// By the wall clock, which may have been set: no hold is longer than a sink may ask for.
+	if until := stored.HeldUntil; !until.Equal(l.state.HeldUntil) && until.After(l.held) {
+		l.held = now.Add(min(until.Sub(now), longest))
+	}
+	if stored.Health != l.state.Health {
+		l.adopt(stored, now)
+	}
+	l.state = stored
 }
 
 // adopt goes by a state from now on; probe is when a sink that is down is probed next.

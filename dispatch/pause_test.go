@@ -29,13 +29,9 @@ func TestPauseLosesNothingAndWaitsForAPerson(t *testing.T) {
 			t.Errorf("%d attempts, state %+v", n, q.now())
 		}
 		gone.Store(false)
-		if err := q.SetState(t.Context(), "s", event.SinkState{}); err != nil {
-			t.Fatal(err)
-		}
+		q.order(t, event.SinkState{})
 		time.Sleep(time.Second)
-		if err := q.SetState(t.Context(), "s", event.SinkState{Health: event.Paused, Since: time.Now()}); err != nil {
-			t.Fatal(err)
-		}
+		q.order(t, event.SinkState{Health: event.Paused, Since: time.Now()})
 		time.Sleep(time.Second)
 		q.add(1)
 		time.Sleep(time.Hour)
@@ -73,6 +69,68 @@ func TestAPauseOrderedMeanwhileIsNotOverwritten(t *testing.T) {
 	})
 }
 
+// A person's pause that is stored a moment before the worker stores what it found itself.
+func TestAPauseAtTheSameInstantIsNotOverwritten(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := newQueue(t)
+		var attempts atomic.Int32
+		w, _ := newWorker(q, func(context.Context, event.Delivery) Result {
+			attempts.Add(1)
+			return Result{Verdict: SinkDown, Reason: "no such program"}
+		})
+		w.Concurrency = 1
+		q.meanwhile = &event.SinkState{Health: event.Paused, Since: time.Now(), Reason: "a person"}
+		q.add(5)
+		stop := running(t, w)
+		time.Sleep(time.Hour)
+		stop()
+		if q.now().Reason != "a person" || attempts.Load() != 1 {
+			t.Errorf("state %+v after %d attempts", q.state, attempts.Load())
+		}
+	})
+}
+
+// What a sink asked for holds over a restart, and no longer than it may ask for, whatever the wall clock did.
+func TestAHoldSurvivesARestart(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		q := newQueue(t)
+		var attempts atomic.Int32
+		w, _ := newWorker(q, func(context.Context, event.Delivery) Result {
+			if attempts.Add(1) == 1 {
+				return Result{Verdict: Retry, Reason: "answered 429", RetryAfter: time.Hour}
+			}
+			return Result{Verdict: Done}
+		})
+		w.Concurrency = 1
+		q.add(5)
+		stop := running(t, w)
+		time.Sleep(time.Minute)
+		stop()
+		if until := time.Until(q.now().HeldUntil); q.now().Health != event.Up || until < 58*time.Minute || until > time.Hour {
+			t.Errorf("state %+v", q.now())
+		}
+		stop = running(t, w)
+		time.Sleep(58 * time.Minute)
+		if attempts.Load() != 1 {
+			t.Errorf("%d attempts while held", attempts.Load())
+		}
+		time.Sleep(2 * time.Minute)
+		stop()
+		if len(q.done) != 5 {
+			t.Errorf("%d delivered after the hold, want 5", len(q.done))
+		}
+
+		q.order(t, event.SinkState{Since: time.Now(), HeldUntil: time.Now().AddDate(30, 0, 0)})
+		q.add(5)
+		stop = running(t, w)
+		time.Sleep(longest + time.Minute)
+		stop()
+		if len(q.done) != 10 {
+			t.Errorf("%d delivered, want 10", len(q.done))
+		}
+	})
+}
+
 func TestResumeEndsAHold(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		q := newQueue(t)
@@ -86,9 +144,7 @@ func TestResumeEndsAHold(t *testing.T) {
 		q.add(5)
 		stop := running(t, w)
 		for _, state := range []event.SinkState{{Health: event.Paused, Since: time.Now()}, {}} {
-			if err := q.SetState(t.Context(), "s", state); err != nil {
-				t.Fatal(err)
-			}
+			q.order(t, state)
 			time.Sleep(time.Second)
 		}
 		stop()

@@ -21,9 +21,10 @@ type Queue interface {
 	Settle(ctx context.Context, settled []event.Settlement) error
 	// Release takes deliveries back unsettled, due at once. What is not in flight is left as it is.
 	Release(sink string, seqs ...uint64)
-	// State and SetState keep the sink's health over a restart.
+	// State and SetState keep the sink's health over a restart. When its stored health is not what the caller knew, SetState is
+	// event.ErrStale and changes nothing: somebody else has changed it.
 	State(sink string) (event.SinkState, error)
-	SetState(ctx context.Context, sink string, state event.SinkState) error
+	SetState(ctx context.Context, sink string, was event.Health, state event.SinkState) error
 	// Wake is signalled when the sink may have got something to do: a commit, a dead letter sent again, another state.
 	Wake(sink string) <-chan struct{}
 }

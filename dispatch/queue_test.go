@@ -17,20 +17,21 @@ type queue struct {
 	t    *testing.T
 	wake chan struct{}
 
-	mu       sync.Mutex
-	owed     map[uint64]*owed
-	last     uint64
-	state    event.SinkState
-	still    time.Duration // how long the sink stood still before the present state
-	settled  []event.Settlement
-	dead     []uint64
-	done     []uint64
-	broken   error         // what Settle, SetState and Next answer
-	blind    int           // Next finds no fresh ones yet that often, though there are more
-	stuck    chan struct{} // Next waits for it
-	unknown  int           // Settle fails that often, having settled nothing
-	lag      time.Duration // between a settlement and its answer
-	released bool          // a failed Settle has released what was in flight
+	mu        sync.Mutex
+	owed      map[uint64]*owed
+	last      uint64
+	state     event.SinkState
+	still     time.Duration // how long the sink stood still before the present state
+	settled   []event.Settlement
+	dead      []uint64
+	done      []uint64
+	broken    error            // what Settle, SetState and Next answer
+	meanwhile *event.SinkState // is stored a moment before the next SetState, and the signal is late
+	blind     int              // Next finds no fresh ones yet that often, though there are more
+	stuck     chan struct{}    // Next waits for it
+	unknown   int              // Settle fails that often, having settled nothing
+	lag       time.Duration    // between a settlement and its answer
+	released  bool             // a failed Settle has released what was in flight
 }
 
 type owed struct {
@@ -222,9 +223,15 @@ func (q *queue) State(string) (event.SinkState, error) {
 	return q.state, q.broken
 }
 
-func (q *queue) SetState(_ context.Context, _ string, state event.SinkState) error {
+func (q *queue) SetState(_ context.Context, _ string, was event.Health, state event.SinkState) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.meanwhile != nil {
+		q.state, q.meanwhile = *q.meanwhile, nil
+	}
+	if q.broken == nil && q.state.Health != was {
+		return event.ErrStale
+	}
 	if q.broken == nil {
 		q.still = q.stood()
 		if q.state.Health != event.Up && state.Health != event.Up {
@@ -237,6 +244,14 @@ func (q *queue) SetState(_ context.Context, _ string, state event.SinkState) err
 }
 
 func (q *queue) Wake(string) <-chan struct{} { return q.wake }
+
+// order stores a state as a person does.
+func (q *queue) order(t *testing.T, state event.SinkState) {
+	t.Helper()
+	if err := q.SetState(t.Context(), "s", q.now().Health, state); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // forget loses what is in flight, as a store does that is opened and read again.
 func (q *queue) forget() {

@@ -29,12 +29,7 @@ func (l *loop) start() time.Time {
 			return l.quiet
 		}
 		l.reread = false
-		if state.Health == event.Up && l.state.Health != event.Up {
-			l.held = time.Time{} // a person resumed it: try at once
-		}
-		if state.Health != l.state.Health {
-			l.adopt(state, now)
-		}
+		l.resume(state, now)
 	}
 	if l.state.Health != event.Paused && now.Before(l.held) {
 		return l.held

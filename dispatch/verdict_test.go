@@ -27,9 +27,7 @@ func TestLateFailuresDoNotEndAPause(t *testing.T) {
 				w.Concurrency = 2 * downAfter
 				q.add(100)
 				stop := running(t, w)
-				if err := q.SetState(t.Context(), "s", event.SinkState{Health: event.Paused, Since: time.Now(), Reason: "a person"}); err != nil {
-					t.Fatal(err)
-				}
+				q.order(t, event.SinkState{Health: event.Paused, Since: time.Now(), Reason: "a person"})
 				time.Sleep(time.Hour)
 				stop()
 				if s := q.now(); s.Health != event.Paused || s.Reason != "a person" || attempts.Load() != 2*downAfter {
@@ -112,9 +110,7 @@ func TestProbesAreNotMadeTwiceAtOnceEither(t *testing.T) {
 		q.add(1)
 		stop := running(t, w)
 		q.forget()
-		if err := q.SetState(t.Context(), "s", event.SinkState{Health: event.Down, Since: time.Now()}); err != nil {
-			t.Fatal(err)
-		}
+		q.order(t, event.SinkState{Health: event.Down, Since: time.Now()})
 		time.Sleep(time.Minute)
 		stop()
 		if len(q.owed) != 0 {

@@ -30,6 +30,8 @@ type SinkState struct {
 	Since  time.Time
 	Reason string // why it is down or paused: one sentence
 	Probes int    // while down: probes that failed since
+
+	HeldUntil time.Time // the sink asked for no attempt before; zero when it did not
 }
 
 // Topology is what the configuration wants of the store: who lists events, and who is owed which.

@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -167,10 +169,38 @@ func TestUnwantedEventsCostASinkNothing(t *testing.T) {
 	}
 }
 
+// Two change a sink's state at the same instant: the one that knew another state is refused, and nothing of it is kept.
+func TestAStateThatWasChangedMeanwhileIsNotOverwritten(t *testing.T) {
+	b := fresh(t, Options{}, "app")
+	paused := event.SinkState{Health: event.Paused, Reason: "a person"}
+	refused := 0
+	var all sync.WaitGroup
+	results := make(chan error, 2)
+	for _, state := range []event.SinkState{paused, {Health: event.Down}} {
+		all.Go(func() { results <- b.SetState(context.Background(), "app", event.Up, state) })
+	}
+	all.Wait()
+	for range 2 {
+		if err := <-results; errors.Is(err, event.ErrStale) {
+			refused++
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%d were refused", refused)
+	}
+	was := b.sink("app").State
+	if err := b.SetState(context.Background(), "app", event.Up, event.SinkState{}); !errors.Is(err, event.ErrStale) || b.sink("app").State != was {
+		t.Errorf("%v, %+v", err, b.sink("app").State)
+	}
+}
+
 func TestStateSurvives(t *testing.T) {
 	b := fresh(t, Options{}, "app")
-	down := event.SinkState{Health: event.Down, Since: time.Unix(1e9, 5).UTC(), Reason: "it refuses", Probes: 3}
-	if err := b.SetState(context.Background(), "app", down); err != nil {
+	down := event.SinkState{Health: event.Down, Since: time.Unix(1e9, 5).UTC(), Reason: "it refuses", Probes: 3,
+		HeldUntil: time.Unix(2e9, 0).UTC()}
+	if err := b.SetState(context.Background(), "app", event.Up, down); err != nil {
 		t.Fatal(err)
 	}
 	b = b.again("app")
@@ -223,7 +253,7 @@ func TestAgeStandsStillWhileTheSinkIsDown(t *testing.T) {
 		}
 		set := func(h event.Health) {
 			t.Helper()
-			if err := b.SetState(context.Background(), "app", event.SinkState{Health: h}); err != nil {
+			if err := b.SetState(context.Background(), "app", b.sink("app").State.Health, event.SinkState{Health: h}); err != nil {
 				t.Fatal(err)
 			}
 		}

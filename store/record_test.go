@@ -77,7 +77,7 @@ func TestTriesArePacked(t *testing.T) {
 		e.b = append(e.b, all...)
 		back(e.seal(key), all)
 	}
-	if n := len(usual.record(key)); n > 6*triesBlock {
+	if n := len(usual.record(key)); n > 5*triesBlock {
 		t.Errorf("%d successes take %d bytes", triesBlock, n)
 	}
 	cut := usual.record(key)

@@ -184,8 +184,9 @@ func (b *batch) bury(d *sinkDraft, seq uint64, r deadRecord) {
 	b.after = append(b.after, func(*state) { k.dead++ })
 }
 
-// SetState keeps the sink's health. While it is not up the age of what is failing stands still.
-func (s *Store) SetState(ctx context.Context, sink string, state event.SinkState) error {
+// SetState keeps the sink's health if it still is what the caller knew; else it is event.ErrStale, and nothing changes. While it is not up
+// the age of what is failing stands still.
+func (s *Store) SetState(ctx context.Context, sink string, was event.Health, state event.SinkState) error {
 	if state.Health < event.Up || state.Health > event.Paused {
 		return errors.New("a sink is up, down or paused")
 	}
@@ -193,6 +194,9 @@ func (s *Store) SetState(ctx context.Context, sink string, state event.SinkState
 		d := b.sink(sink)
 		if d == nil {
 			return fmt.Errorf("the store knows no sink %s", sink)
+		}
+		if d.state.Health != was {
+			return fmt.Errorf("sink %s: its state: %w", sink, event.ErrStale)
 		}
 		now := b.s.clock.age()
 		switch was := d.state.Health; {

@@ -133,6 +133,7 @@ func (k *sink) record(d *sinkDraft) []byte {
 		e.uint(seq - last)
 		last = seq
 	}
+	e.time(d.state.HeldUntil)
 	return e.seal([]byte(k.name))
 }
 
@@ -150,6 +151,9 @@ func readSink(key, value []byte) (*sink, error) {
 	for range d.count() {
 		last += d.uint()
 		k.out[last] = false
+	}
+	if len(d.b) > 0 { // it was not always kept
+		k.state.HeldUntil = d.time()
 	}
 	return k, d.err
 }

@@ -252,7 +252,11 @@ func (w *workman) sink(name string) {
 	case n < 19:
 		state := event.SinkState{Health: event.Health(w.rnd.IntN(3)), Reason: "who knows", Probes: w.rnd.IntN(5)}
 		_ = w.try(line{Op: "state", Name: name, To: stateText(state)}, func() error {
-			return w.SetState(context.Background(), name, state)
+			was, err := w.State(name) // nobody else changes it
+			if err != nil {
+				return err
+			}
+			return w.SetState(context.Background(), name, was.Health, state)
 		})
 	}
 }

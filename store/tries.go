@@ -36,29 +36,33 @@ type tries []byte
 // of which the first is a place.
 const triesPacked = 0xff
 
-const ( // in the byte of the place
+const ( // in the byte of a place
 	packedReplay = 1 << 6
 	packedNumber = 1 << 7 // the number of the attempt follows, since it was not the first
 )
 
-// record packs what most have in common: most succeed at the first try, a moment after the one before. That makes some five bytes of sixteen, and
-// fewer pages are touched.
+// record packs what most have in common: most are the next event's, succeed at the first try, and begin a moment after the one before. Of these only
+// how long after, marked by its last bit, and how long it took are written: some four bytes of sixteen, so that fewer pages are touched.
 func (t tries) record(key []byte) []byte {
 	e := newRecord(kindTries, 1+len(t)/2)
 	e.b = append(e.b, triesPacked)
-	last := uint64(0)
+	place, last := byte(0xff), uint64(0)
 	for one := range slices.Chunk(t, trySize) {
 		number, at := binary.BigEndian.Uint16(one[2:]), uint48(one[4:])
-		flags := one[0] | one[1]*packedReplay
-		if number != 1 {
-			flags |= packedNumber
-		}
-		if e.b = append(e.b, flags); number != 1 {
+		after := uint64(int64(at-last)<<1^int64(at-last)>>63) << 1
+		switch place++; {
+		case one[0] == place && one[1] == 0 && number == 1:
+			e.uint(after | 1)
+		case number == 1:
+			e.uint(after)
+			e.b = append(e.b, one[0]|one[1]*packedReplay)
+		default:
+			e.uint(after)
+			e.b = append(e.b, one[0]|one[1]*packedReplay|packedNumber)
 			e.uint(uint64(number))
 		}
-		e.int(int64(at - last))
 		e.uint(uint48(one[10:]))
-		last = at
+		place, last = one[0], at
 	}
 	return e.seal(key)
 }
@@ -78,17 +82,25 @@ func readTries(key, value []byte) (tries, error) {
 }
 
 func (d *decoder) unpackTries() (tries, error) {
-	t := make(tries, 0, 4*len(d.b))
-	at := uint64(0)
+	t := make(tries, 0, 5*len(d.b))
+	place, at := byte(0xff), uint64(0)
 	for d.b = d.b[1:]; len(d.b) > 0; {
 		var one [trySize]byte
-		flags, number := d.b[0], uint64(1)
-		if d.b = d.b[1:]; flags&packedNumber != 0 {
-			number = d.uint()
+		number, after := uint64(1), d.uint()
+		if place++; after&1 == 0 {
+			if len(d.b) == 0 {
+				return nil, errShort
+			}
+			place, one[1] = d.b[0]%triesBlock, d.b[0]/packedReplay%2
+			numbered := d.b[0]&packedNumber != 0
+			if d.b = d.b[1:]; numbered {
+				number = d.uint()
+			}
 		}
-		one[0], one[1] = flags%triesBlock, flags/packedReplay%2
+		after >>= 1
+		at += after>>1 ^ -(after & 1)
+		one[0] = place % triesBlock
 		binary.BigEndian.PutUint16(one[2:], uint16(number))
-		at += uint64(d.int())
 		putUint48(one[4:], at)
 		putUint48(one[10:], d.uint())
 		t = append(t, one[:]...)

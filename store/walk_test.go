@@ -142,7 +142,7 @@ func (w *walk) step() {
 		})
 	case n < 89:
 		state := event.SinkState{Health: event.Health(w.rnd.IntN(3)), Reason: "who knows", Probes: w.rnd.IntN(5)}
-		w.breakable(func() error { return w.SetState(context.Background(), sink, state) }, func() {})
+		w.breakable(func() error { return w.SetState(context.Background(), sink, w.sink(sink).State.Health, state) }, func() {})
 	case n < 92:
 		w.tidied()
 	case n < 94:

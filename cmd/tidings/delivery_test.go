@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -286,9 +287,14 @@ func (s *moody) set(m mood) {
 }
 
 func (s *moody) pause() {
-	err := s.store.SetState(s.t.Context(), s.name, event.SinkState{Health: event.Paused, Since: time.Now(), Reason: "a person"})
-	if err != nil {
-		s.t.Fatal(err)
+	for err := event.ErrStale; err != nil; { // the worker changes it as well
+		if !errors.Is(err, event.ErrStale) {
+			s.t.Fatal(err)
+		}
+		var was event.SinkState
+		if was, err = s.store.State(s.name); err == nil {
+			err = s.store.SetState(s.t.Context(), s.name, was.Health, event.SinkState{Health: event.Paused, Since: time.Now(), Reason: "a person"})
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,7 +320,7 @@ func (s *moody) resume() {
 	if state.Health != event.Paused {
 		return
 	}
-	if err := s.store.SetState(s.t.Context(), s.name, event.SinkState{Since: time.Now()}); err != nil {
+	if err := s.store.SetState(s.t.Context(), s.name, event.Paused, event.SinkState{Since: time.Now()}); err != nil {
 		s.t.Fatal(err)
 	}
 }

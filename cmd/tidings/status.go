@@ -91,7 +91,11 @@ func printStatus(out io.Writer, status admin.Status, now time.Time) error {
 	sinks.add("", "SINK", "STATE", "OWED", "OLDEST", "RETRYING", "DEAD", "ERROR")
 	for _, name := range slices.Sorted(maps.Keys(status.Sinks)) {
 		s := status.Sinks[name]
-		sinks.add(stateColour(s.State), name, s.State, strconv.FormatUint(s.Owed, 10), ago(s.Oldest, now),
+		state := s.State
+		if s.HeldUntil != nil {
+			state += ", next try " + ago(s.HeldUntil, now) // the sink asked for that
+		}
+		sinks.add(stateColour(s.State), name, state, strconv.FormatUint(s.Owed, 10), ago(s.Oldest, now),
 			strconv.Itoa(s.Retrying), strconv.Itoa(s.Dead), cut(s.Error, 100))
 	}
 	for _, t := range []*table{sources, sinks} {
