@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"tidings/event"
 )
 
@@ -18,10 +21,11 @@ import (
 // event is delivered with another content than it was taken in with; and none is missing without being told.
 func TestFlippedBits(t *testing.T) {
 	slow(t)
-	b := wreck(t)
-	whole, _ := os.ReadFile(b.path)
-	used := int(newestHeader(t, whole).pages) * os.Getpagesize()
+	stores := []*bench{wreck(t), worn(t)}
 	seeds(t, 10, func(t *testing.T, seed uint64) {
+		b := stores[seed%2]
+		whole, _ := os.ReadFile(b.path)
+		used := int(newestHeader(t, whole).pages) * os.Getpagesize()
 		random := rand.New(rand.NewPCG(seed, 0))
 		ended := map[string]int{}
 		for range 300 {
@@ -34,11 +38,57 @@ func TestFlippedBits(t *testing.T) {
 // The same where no record's checksum covers it: headers, the page with the list of buckets and the small ones in it, heads of pages.
 func TestFlippedStructure(t *testing.T) {
 	slow(t)
-	b := wreck(t)
-	whole, _ := os.ReadFile(b.path)
+	stores := []*bench{worn(t), wreck(t)}
+	seeds(t, 10, func(t *testing.T, seed uint64) {
+		b := stores[seed%2]
+		whole, _ := os.ReadFile(b.path)
+		places := structure(t, whole)
+		random := rand.New(rand.NewPCG(seed, 1))
+		ended := map[string]int{}
+		for range 200 {
+			ended[b.flip(t, whole, places[random.IntN(len(places))], byte(1)<<random.IntN(8))]++
+		}
+		t.Log(ended)
+	})
+}
+
+// worn is a wreck that has more: sealed ids, a replay half done, something set aside, and a clock that was wrong.
+func worn(t testing.TB) *bench {
+	t.Helper()
+	first := wreck(t)
+	o := first.opt
+	o.runSize, o.sealSlice = 80, 20
+	b := openAt(t, first.path, o)
+	b.apply(topology("app", "other"))
+	b.replay(event.Replay{Sink: "app", To: 101}, 100)
+	for n := 0; n < 10; {
+		again := slices.DeleteFunc(b.next("app", 60, 0).Deliveries, func(d event.Delivery) bool { return !d.Replay })
+		if n += len(again); len(again) > 0 {
+			b.settle(event.Delivered, 0, again...)
+		}
+	}
+	for range 50 {
+		b.tidyNow()
+	}
+	b.end()
+	if err := edit(b.path, func(tx *bolt.Tx) error {
+		aside, key := tx.Bucket([]byte(bucketAside)), seqKey(1)
+		return errors.Join(aside.SetSequence(1), aside.Put(key, asideRecord(key, event.SetAside{What: "bytes", Why: "they are odd"}, []byte("odd"))),
+			tx.Bucket([]byte(bucketMeta)).Put([]byte(metaClock), amended{at: time.Unix(1e9, 0).UTC(), from: 3, to: 5}.record(true)))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b = openAt(t, b.path, o)
+	b.apply(topology("app", "other"))
+	b.commit("p39")
+	b.end()
+	return b
+}
+
+// structure lists the bytes that no record's checksum covers, as far as they stand together.
+func structure(t testing.TB, whole []byte) (places []int) {
 	newest := newestHeader(t, whole)
 	page := int(newest.pageSize)
-	var places []int
 	add := func(from, n int) {
 		for i := range n {
 			places = append(places, from+i)
@@ -50,14 +100,7 @@ func TestFlippedStructure(t *testing.T) {
 	for id := 2; id < int(newest.pages); id++ {
 		add(id*page, pageHead+2*elementLen)
 	}
-	seeds(t, 10, func(t *testing.T, seed uint64) {
-		random := rand.New(rand.NewPCG(seed, 1))
-		ended := map[string]int{}
-		for range 200 {
-			ended[b.flip(t, whole, places[random.IntN(len(places))], byte(1)<<random.IntN(8))]++
-		}
-		t.Log(ended)
-	})
+	return places
 }
 
 // flip looks at the store with one bit flipped and says how it ended.

@@ -156,3 +156,26 @@ func TestExportHasReplays(t *testing.T) {
 		t.Errorf("%v, %d replayed", kinds, replayed)
 	}
 }
+
+// The clock's record that can't be read is set aside and told, once, and stops nothing.
+func TestADamagedClockIsSetAside(t *testing.T) {
+	b := stocked(t)
+	whole, _ := os.ReadFile(b.path)
+	path := copyStore(t, b.path, flipIn(t, whole, bucketMeta, metaClock))
+	if report, err := CheckFile(t.Context(), path); err != nil || report.Err() != nil || report.Unreadable != 1 {
+		t.Errorf("the check says %+v, %v", report, err)
+	}
+	for told := range 2 {
+		s := openAt(t, path, Options{Keep: time.Hour, Remember: time.Hour, tick: time.Hour})
+		n := 0
+		for _, notice := range s.told() {
+			if a, ok := notice.(event.SetAside); ok && strings.Contains(a.What, metaClock) {
+				n++
+			}
+		}
+		if n != 1-told {
+			t.Errorf("opened %d times before: told %d times", told, n)
+		}
+		s.end()
+	}
+}

@@ -79,3 +79,14 @@ func forgotten(what string, value []byte, why error) *request {
 		return nil
 	}}
 }
+
+// forgottenClock sets aside what was known of clocks that were wrong, and can't be read.
+func forgottenClock(value []byte, why error) *request {
+	value = append([]byte(nil), value...)
+	return &request{prepare: func(b *batch) error {
+		b.setAside(event.SetAside{What: "the record " + bucketMeta + "/" + metaClock,
+			Why: why.Error() + "; what a clock that was wrong has stamped may be kept too long or not long enough"}, value)
+		b.delete(bucketMeta, []byte(metaClock))
+		return nil
+	}}
+}

@@ -165,6 +165,11 @@ func (s *Store) load(db *bolt.DB) (*state, []*request, error) {
 	var repairs []*request
 	err := db.View(func(tx *bolt.Tx) error {
 		st.loadClock(tx)
+		if value := tx.Bucket([]byte(bucketMeta)).Get([]byte(metaClock)); value != nil {
+			if _, err := open(kindClock, []byte(metaClock), value); err != nil {
+				repairs = append(repairs, forgottenClock(value, err))
+			}
+		}
 		log := tx.Bucket([]byte(bucketLog))
 		st.next = log.Sequence() + 1
 		st.events = uint64(log.Stats().KeyN)
