@@ -26,7 +26,7 @@ test: ## vet, and every test that is quick
 crash: ## kill the daemon at random moments and see that nothing is lost
 	go test -run '^TestCrash' -count 1 -timeout 5m $(RACE) ./cmd/tidings
 
-PROOFS := ^Test(PowerLoss|PowerLossInRepair|PowerLossInPlacing|Kill|InjectedFaults|FaultsBesideTheWork|BitFlips|FlippedBits|FlippedStructure|Truncations|AFullDisk|NoRoomForAFirstStart|NoRoomForABackup|SyncsOfASettlement)$$
+PROOFS := ^Test(PowerLoss|PowerLossInRepair|PowerLossInPlacing|Kill|InjectedFaults|FaultsBesideTheWork|BitFlips|FlippedBits|FlippedNames|FlippedStructure|Truncations|AFullDisk|NoRoomForAFirstStart|NoRoomForABackup|SyncsOfASettlement)$$
 
 .PHONY: proof
 proof: build ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out

@@ -52,6 +52,28 @@ func TestFlippedStructure(t *testing.T) {
 	})
 }
 
+// The same with two bits of each letter of the names by which a store finds its way.
+func TestFlippedNames(t *testing.T) {
+	slow(t)
+	b := wreck(t)
+	whole, _ := os.ReadFile(b.path)
+	newest := newestHeader(t, whole)
+	root := whole[int64(newest.root)*newest.pageSize:][:newest.pageSize]
+	ended := map[string]int{}
+	for _, name := range []string{"uuid", "hashkey", "schema", metaSum, bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketRuns, bucketAgain, "x/app", "dead/app"} {
+		at := bytes.Index(root, []byte(name))
+		if at < 0 {
+			t.Fatalf("there is no %s", name)
+		}
+		for i := range name {
+			for _, bit := range []byte{1, 64} {
+				ended[b.flip(t, whole, int(newest.root)*int(newest.pageSize)+at+i, bit)]++
+			}
+		}
+	}
+	t.Log(ended)
+}
+
 // worn is a wreck that has more: sealed ids, a replay half done, something set aside, and a clock that was wrong.
 func worn(t testing.TB) *bench {
 	t.Helper()

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"tidings/event"
@@ -141,12 +142,19 @@ func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
 		switch {
 		case s.incomplete():
 			r.Report.damage("it lacks something that every store has, or a record that nothing works without can't be read")
-		case r.same(s):
-			if err = r.rehearse(ctx, o); err == nil {
+		case r.same(s), mutant("blind-outline"):
+			err := r.rehearse(ctx, o)
+			if _, system := errors.AsType[syscall.Errno](err); system || ctx.Err() != nil {
+				return err
+			}
+			if err == nil || mutant("blind-outline") {
 				r.Report.Whole = true
 				return nil
 			}
 			// The daemon finds what the survey doesn't: no part of it is believed as a whole.
+			if refused, ok := errors.AsType[*DamagedError](err); ok {
+				err = refused.Why
+			}
 			r.Report.damage("%v", err)
 			s.distrust()
 		}
@@ -228,7 +236,7 @@ func (r *Repair) Apply() error {
 		return r.Discard()
 	}
 	aside := ""
-	if r.lock != nil {
+	if r.lock != nil && !mutant("keep-nothing") {
 		var err error
 		if aside, err = r.keep(); err != nil {
 			return errors.Join(fmt.Errorf("keeping the damaged store under another name: %w; nothing was changed", err), r.Discard())
