@@ -14,7 +14,7 @@ import (
 const (
 	// tolerance is how far two clocks may be apart and still agree.
 	tolerance = time.Hour
-	// steady is how long a clock must run on after a jump to be believed where no source has ever told the time.
+	// steady is how long a clock must run on evenly after a jump to be believed where no source has ever told the time.
 	steady = 24 * time.Hour
 )
 
@@ -26,6 +26,11 @@ var neverBefore = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // before the newest stored time, has jumped by more than an hour, or, in a store to which servers have told the time before,
 // comes back from a stop of more than an hour. The doubt ends when a server's Date agrees with it, to the hour. One such
 // agreement is enough until the next jump; then a server that is wrong about the time changes nothing.
+//
+// A store of whose servers none has ever told the time would otherwise keep everything for ever after the first suspended night, and only until
+// the next start, which has no monotonic clock to compare with and believes the wall clock again. So there a clock that runs on
+// evenly for a day after its last jump, ahead of every record, is believed too. It may still be wrong: so all that was stamped since the opening counts as made at
+// that moment, and is kept too long rather than too short. A clock that was never set, or stands before a record, is never believed without a server.
 type clock struct {
 	wall func() time.Time
 
@@ -36,8 +41,9 @@ type clock struct {
 	sure  bool // a server has agreed since the opening, and since the last jump
 	dated bool // some server has agreed once, in the life of the store
 	doubt string
-	quiet bool      // the doubt is nobody's trouble: it comes with a stop and ends with the first answer
-	since time.Time // by the monotonic clock: when the doubt began
+	quiet bool          // the doubt is nobody's trouble: it comes with a stop and ends with the first answer
+	since time.Time     // by the monotonic clock: when the doubt began, or the wall clock jumped last in it
+	off   time.Duration // in doubt: how far the wall clock was ahead then
 
 	// Where the clock stopped being sure. What was stamped from there on is put right when it is sure again.
 	unsure struct {
@@ -53,6 +59,12 @@ func newClock(wall func() time.Time, newest time.Time, dated bool) *clock {
 	c := &clock{wall: wall, at: wall(), mono: time.Now(), dated: dated}
 	c.since = c.mono
 	switch {
+	case !dated && !newest.IsZero() && newest.Before(neverBefore) && !c.at.Before(neverBefore):
+		// All that is stored was stamped by a clock that was never set. What the next look at the clock believes puts it right.
+		c.doubt, c.quiet, c.since = "the clock was never set before", true, c.mono.Add(-steady)
+		c.off, c.at = c.at.Sub(newest), newest
+		c.unsure.marked = true // from the first event and the first chunk on
+		return c
 	case c.at.Before(neverBefore), c.at.Before(newest.Add(-tolerance)):
 		c.doubt = fmt.Sprintf("the clock says %s, the newest record is of %s", stamp(c.at), stamp(newest))
 		if newest.After(c.at) {
@@ -64,6 +76,7 @@ func newClock(wall func() time.Time, newest time.Time, dated bool) *clock {
 		c.lag = c.at.Sub(newest)
 	}
 	c.unsure.age = c.at.Add(-c.lag)
+	c.off = wall().Sub(c.at)
 	return c
 }
 
@@ -81,13 +94,16 @@ func (c *clock) read() time.Time {
 	off := wall.Sub(next)
 	switch {
 	case c.doubt != "":
-		if !c.dated && !c.quiet && mono.Sub(c.since) >= steady && !wall.Before(next) {
-			c.doubt, next = "", wall // nobody else will ever say what time it is
+		if (off - c.off).Abs() > tolerance {
+			c.off, c.since = off, mono
 		}
 	case off.Abs() > tolerance:
 		c.doubt = fmt.Sprintf("the clock has jumped by %s, to %s", off.Round(time.Second), stamp(wall))
-		c.quiet, c.sure, c.since = false, false, mono
-		c.unsure.age, c.unsure.marked = next, false
+		c.off, c.since = off, mono
+		if c.quiet = false; c.sure { // else all since the opening is unsure
+			c.unsure.age, c.unsure.marked = next, false
+		}
+		c.sure = false
 	default:
 		next = wall
 	}
@@ -100,6 +116,14 @@ func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.read()
+}
+
+// ripe reports whether a clock in doubt is to be believed without a server.
+func (c *clock) ripe() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, wall := c.read(), c.wall()
+	return c.doubt != "" && !c.dated && time.Since(c.since) >= steady && !wall.Before(now) && !wall.Before(neverBefore)
 }
 
 // age is the time by which failing deliveries grow old: it doesn't count a stop that only a clock in doubt tells of.
@@ -145,13 +169,21 @@ func (s *Store) SawDate(ctx context.Context, date time.Time) {
 	useless := date.IsZero() || c.sure
 	c.mu.Unlock()
 	if !useless {
-		_ = s.do(ctx, func(b *batch) error { b.sawDate(date); return nil }) // the next answer says it again
+		_ = s.do(ctx, func(b *batch) error { b.sawDate(date, true); return nil }) // the next answer says it again
+	}
+}
+
+// ripen believes a clock that is ripe.
+func (s *Store) ripen() {
+	if s.db != nil && s.clock.ripe() {
+		_ = s.write([]*request{{prepare: func(b *batch) error { b.sawDate(s.clock.wall(), false); return nil }}}) // the next tick tries again
 	}
 }
 
 // sawDate compares the wall clock with a server's. Where they agree the wall clock is believed, and what was stamped since it
 // last was is put right. Where they don't, records are stamped with the server's time from now on, and nothing grows old by it.
-func (b *batch) sawDate(date time.Time) {
+// What no server said is the wall clock's own date: it ends the doubt and proves nothing.
+func (b *batch) sawDate(date time.Time, server bool) {
 	c := b.s.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -175,8 +207,9 @@ func (b *batch) sawDate(date time.Time) {
 	if agree {
 		b.shift(c.unsure.age, right.Sub(now)+c.lag, right)
 	}
-	if a != b.st.amended || agree && !c.dated {
-		b.put(bucketMeta, []byte(metaClock), a.record(agree || c.dated))
+	sure := agree && server
+	if a != b.st.amended || sure && !c.dated {
+		b.put(bucketMeta, []byte(metaClock), a.record(sure || c.dated))
 	}
 	b.now = right
 	b.after = append(b.after, func(st *state) {
@@ -190,10 +223,10 @@ func (b *batch) sawDate(date time.Time) {
 			st.newest = right
 		}
 		c.at, c.mono, c.lag = right, time.Now(), lag
-		c.sure, c.dated = agree, c.dated || agree
+		c.sure, c.dated = sure, c.dated || sure
 		c.unsure.marked = false
 		if agree {
-			c.doubt, c.quiet = "", false
+			c.doubt, c.quiet, c.unsure.age = "", false, right
 		} else {
 			c.doubt, c.quiet = fmt.Sprintf("the clock says %s, a server that was asked says %s", stamp(wall), stamp(date)), false
 		}

@@ -40,6 +40,7 @@ func (s *Store) tidy() {
 		_ = s.write(repairs) // its failure was told, and the next reading finds them again
 	}
 	s.side.write(s, false)
+	s.ripen()
 	s.tellClock()
 	s.endReplays()
 	s.room.measure(s)

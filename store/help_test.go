@@ -217,3 +217,20 @@ func slow(t *testing.T) {
 		t.Skip("takes seconds; make proof runs it")
 	}
 }
+
+// quick lets the building of a store go on without syncs.
+func (b *bench) quick(on bool) {
+	b.t.Helper()
+	if err := b.send(context.Background(), &request{between: func() error {
+		b.db.NoSync = on
+		return b.db.Sync()
+	}}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// writes is how many pages were written, the headers of transactions included.
+func (b *bench) writes() int64 {
+	stats := b.db.Stats().TxStats
+	return stats.GetWrite()
+}

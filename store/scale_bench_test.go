@@ -59,17 +59,6 @@ func (sc *scale) fill(n int, typ string, body []byte) []event.Event {
 	return sc.page
 }
 
-// quick lets the building of a store go on without syncs.
-func (sc *scale) quick(on bool) {
-	sc.t.Helper()
-	if err := sc.send(context.Background(), &request{between: func() error {
-		sc.db.NoSync = on
-		return sc.db.Sync()
-	}}); err != nil {
-		sc.t.Fatal(err)
-	}
-}
-
 // settled waits until nothing is left to seal, forget, collect or compact.
 func (sc *scale) settled() {
 	sc.t.Helper()
@@ -213,12 +202,6 @@ func (sc *scale) appendPlainly(bm *testing.B, f *os.File, n int) (size int64) {
 		size += int64(len(page))
 	}
 	return size
-}
-
-// writes is how many pages were written, the headers of transactions included.
-func (sc *scale) writes() int64 {
-	stats := sc.db.Stats().TxStats
-	return stats.GetWrite()
 }
 
 // written is how many bytes this process has written.

@@ -16,8 +16,9 @@
 //  6. A record that can't be read is set aside and told, never skipped in silence and never a restart loop.
 //  7. A commit without an unseen event, with an unchanged position and no gap writes nothing, nor does an idle store.
 //  8. While the wall clock stands before the newest stored time, or has jumped by more than an hour against the monotonic
-//     clock, nothing expires, is collected by age or is given up until a server's Date agrees (see clock); no retry waits
-//     longer than its policy by the monotonic clock, restarts included.
+//     clock, nothing expires, is collected by age or is given up until a server's Date agrees, or, in a store that no server has
+//     ever told the time, until the clock has run on evenly for a day: then what it stamped before counts as made then (see
+//     clock). No retry waits longer than its policy by the monotonic clock, restarts included.
 //  9. A commit names the generation of the position that it started from; another one is refused.
 //  10. After a transaction whose outcome is unknown the store drops all that it holds in memory, reopens the file, reads it
 //     again and tells everyone; nothing of such a transaction is assumed.
@@ -184,6 +185,7 @@ func Open(path string, o Options) (*Store, error) {
 		return nil, errors.Join(err, s.db.Close())
 	}
 	s.side.remember(path)
+	s.ripen()
 	s.shrink(false)
 	if err := s.gone(); s.db == nil {
 		removePID(path)
