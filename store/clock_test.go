@@ -252,6 +252,11 @@ func TestWithoutServersAClockThatRunsOnIsBelieved(t *testing.T) {
 		b.has(3, 3)
 		time.Sleep(23 * time.Hour)
 		b.has(3, 3)
+		time.Sleep(2 * time.Hour)
+		b.has(3, 3) // it may have been wrong before
+		if why := b.stats().Clock; why != "" {
+			t.Errorf("the doubt never ends: %s", why)
+		}
 		time.Sleep(72 * time.Hour)
 		b.has(0, 0)
 	})
