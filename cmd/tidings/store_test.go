@@ -170,6 +170,22 @@ func TestRepairNeedsAStoppedDaemonAndAWord(t *testing.T) {
 		s.eventually("the daemon to answer", s.answers)
 		d.stop()
 	}
+	// One header that is whole is enough: a check calls the other a warning, and there is nothing to repair.
+	whole, err := os.ReadFile(s.storeFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(whole[:4096])
+	if err := os.WriteFile(s.storeFile(), whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.ok("store", "check"); !strings.Contains(out, "Warning: one of its two headers") || !strings.Contains(out, "is whole") {
+		t.Errorf("check: %s", out)
+	}
+	s.says(0, "nothing to repair", "store", "repair")
+	d = s.start()
+	s.eventually("the daemon to answer", s.answers)
+	d.stop()
 	if kept, _ := filepath.Glob(s.storeFile() + ".damaged-*"); len(kept) != 4 {
 		t.Errorf("kept: %v", kept)
 	}
