@@ -21,6 +21,7 @@ func TestPrintStatus(t *testing.T) {
 			"flatpeak": {State: "ok", LastSuccess: at(-90 * time.Second), NextPoll: at(30 * time.Second), Position: at(-3 * time.Hour), Lag: new(90.4), Listed: 100, New: 7, Gaps: 1},
 		},
 		Sinks: map[string]admin.SinkStatus{
+			"zap": {State: "up", Owed: 3, HeldUntil: at(10 * time.Minute)},
 			"app": {State: "down", Owed: 12, Oldest: at(-50 * time.Hour), Retrying: 3, Dead: 1, Error: strings.Repeat("x", 99) + "yz"},
 		},
 		Store: event.StoreStats{Path: "/d/store.db", Size: 3 << 20, Used: 1536, Events: 1, IDs: 20},
@@ -34,8 +35,9 @@ SOURCE     STATE      LAST SUCCESS   NEXT POLL   POSITION   LAG     LISTED   NEW
 flatpeak   ok         1m ago         in 30s      3h ago     1m30s   100      7     1
 stripe     starting   -              -           -          -       0        0     0
 
-SINK   STATE   OWED   OLDEST   RETRYING   DEAD   ERROR
-app    down    12     2d ago   3          1      ` + strings.Repeat("x", 99) + `…
+SINK   STATE                 OWED   OLDEST   RETRYING   DEAD   ERROR
+app    down                  12     2d ago   3          1      ` + strings.Repeat("x", 99) + `…
+zap    up, next try in 10m   3      -        0          0
 
 store /d/store.db: 3.0 MiB, 1.5 KiB of it in use; 1 event kept, 20 ids remembered
 `
