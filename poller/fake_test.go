@@ -22,7 +22,8 @@ type list struct {
 	answer   func(cursor string, page event.Page) event.Page // changes an answer
 }
 
-func (l *list) Fetch(ctx context.Context, cursor string) (event.Page, error) {
+func (l *list) Fetch(ctx context.Context, r Request) (event.Page, error) {
+	cursor := r.Cursor
 	l.requests++
 	l.cursors = append(l.cursors, cursor)
 	if ctx.Err() != nil {

@@ -220,7 +220,7 @@ const (
 
 func (p *Poller) fetch(ctx context.Context, cursor string, told *event.Polled) (event.Page, error) {
 	p.progress.Within(fetchTime)
-	page, err := p.Fetcher.Fetch(ctx, cursor)
+	page, err := p.Fetcher.Fetch(ctx, Request{Cursor: cursor})
 	if err != nil {
 		return event.Page{}, err
 	}

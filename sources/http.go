@@ -54,7 +54,8 @@ const maxHalving = 4 * time.Minute
 
 // Fetch asks for the page at cursor. A page over the size limit is asked for again with half as many items, down to one; the
 // smaller number stands until the head of the list is asked for again. Every error is a *poller.FetchError.
-func (h *HTTP) Fetch(ctx context.Context, cursor string) (event.Page, error) {
+func (h *HTTP) Fetch(ctx context.Context, r poller.Request) (event.Page, error) {
+	cursor := r.Cursor
 	paging := h.recipe.Paging
 	if cursor == "" {
 		h.size.Store(int64(paging.Size))
