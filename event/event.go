@@ -2,7 +2,12 @@
 // the rooms tell each other about it. It imports the standard library only and does nothing by itself.
 package event
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"time"
+)
 
 // Event is one thing that happened, as a source listed it.
 type Event struct {
@@ -61,9 +66,26 @@ type Position struct {
 // Gap is a stretch of events that the API could not give us any more.
 type Gap struct {
 	Source  string    `json:"source"`
-	From    time.Time `json:"from"` // the newest event known before it
-	To      time.Time `json:"to"`   // the oldest event known after it; zero when nothing was listed
+	From    time.Time `json:"from,omitzero"` // the newest event known before it; zero when there was none
+	To      time.Time `json:"to,omitzero"`   // the oldest event known after it; zero when nothing was listed
 	Found   time.Time `json:"found"`
 	Certain bool      `json:"certain"` // false: the API shows signs of a gap and can't rule one out
 	Why     string    `json:"why"`     // one sentence for a person
+}
+
+// GapType is the type of the event that tells a gap.
+const GapType = "tidings.gap"
+
+// GapEvent is the event that tells g: of the source Own, with a body as Standard Webhooks recommends it.
+func GapEvent(g Gap) Event {
+	data, err := json.Marshal(struct {
+		Type      string    `json:"type"`
+		Timestamp time.Time `json:"timestamp"`
+		Data      Gap       `json:"data"`
+	}{GapType, g.Found.UTC(), g})
+	if err != nil {
+		panic(err) // strings, booleans and times that were parsed
+	}
+	sum := sha256.Sum256(data)
+	return Event{Source: Own, ID: "gap_" + hex.EncodeToString(sum[:12]), Type: GapType, Time: g.Found.UTC(), Data: data}
 }
