@@ -33,6 +33,7 @@ type HTTP struct {
 	ForEach  *ForEach          `yaml:"for_each,omitempty"`  // the list is made of one list for each of these
 	Limits   Limits            `yaml:"limits,omitempty"`    // what the API says and wants about how often it is asked
 	Retain   string            `yaml:"retain,omitempty"`    // how long the API lists an event, such as 30d; empty: not known
+	Overlap  string            `yaml:"overlap,omitempty"`   // how far back each poll looks again, where the source does not say; of several lists the longest counts
 	Errors   []ErrorRule       `yaml:"errors,omitempty"`    // answers that mean more than their status says; the first that matches counts
 	FetchOne string            `yaml:"fetch_one,omitempty"` // template of the URL of one event, `{id}` in it; for looking at one again
 }
@@ -95,7 +96,7 @@ type Limits struct {
 	Every      string  `yaml:"every,omitempty"`      // how often the API is polled by default, such as 15m
 	Rate       float64 `yaml:"rate,omitempty"`       // requests a second that are not exceeded, whatever is polled with this credential
 	Burst      int     `yaml:"burst,omitempty"`      // that many at once; 1
-	Remaining  string  `yaml:"remaining,omitempty"`  // header: requests that are left
+	Remaining  string  `yaml:"remaining,omitempty"`  // header: requests that are left; where it says 0, an answer 403 means limited
 	Reset      string  `yaml:"reset,omitempty"`      // header: when there are more
 	ResetIn    string  `yaml:"reset_in,omitempty"`   // unit of Reset: seconds, milliseconds (from now), epoch, epoch_ms or date
 	Interval   string  `yaml:"interval,omitempty"`   // header: seconds until the next poll at the earliest, such as X-Poll-Interval

@@ -8,7 +8,7 @@ import (
 )
 
 // Template is a text with `{name}` where a value goes. `{{` and `}}` stand for the braces themselves. Names are of
-// [a-zA-Z0-9_.:-], so that parameters, paths into an item and `env:NAME` are all names.
+// [a-zA-Z0-9_.:@-], so that parameters, paths into an item, `env:NAME` and `@hash` are all names.
 type Template struct{ parts []part }
 
 // part is a literal text, or the name of a value.
@@ -42,7 +42,7 @@ func ParseTemplate(text string) (Template, error) {
 		}
 		name := text[i+1 : i+end]
 		if !validName(name) {
-			return Template{}, fmt.Errorf("has {%.40q} where a name of letters, digits and _ . : - should stand", name)
+			return Template{}, fmt.Errorf("has {%.40q} where a name of letters, digits and _ . : @ - should stand", name)
 		}
 		if literal.Len() > 0 {
 			t.parts = append(t.parts, part{text: literal.String()})
@@ -60,7 +60,7 @@ func ParseTemplate(text string) (Template, error) {
 func validName(name string) bool {
 	for _, c := range []byte(name) {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_.:-", c) >= 0:
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_.:@-", c) >= 0:
 		default:
 			return false
 		}
