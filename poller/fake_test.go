@@ -149,7 +149,7 @@ func newRig(start Start) *rig {
 // restart replaces the poller by one that knows only what is stored.
 func (r *rig) restart(start Start) {
 	r.Poller = &Poller{
-		Source: "s", Fetcher: r.list, Store: r.store, Every: time.Minute, Start: start,
+		Source: "s", Feeds: []Feed{{Kind: HeadWalk, Fetcher: r.list}}, Store: r.store, Every: time.Minute, Start: start,
 		Overlap: 5 * time.Minute, Remember: 90 * 24 * time.Hour,
 		Notify: func(n event.Notice) { r.told = append(r.told, n) },
 	}

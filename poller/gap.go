@@ -1,7 +1,6 @@
 package poller
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -15,16 +14,16 @@ import (
 // possible gap where we had seen ids in this list and it lists none of them, nor anything else from before the position, or where
 // it ended in a place that it had said to go on from. A walk that ended at the start's floor shows nothing while all that was seen
 // lies before that floor.
-func (p *Poller) gap(w *walk, pos *position) (*event.Gap, error) {
+func (h *headWalk) gap(w *walk, pos *position) (*event.Gap, error) {
 	gone := w.gone
-	if p.sought != "" && !gone {
-		known, err := p.known(p.sought)
+	if h.sought != "" && !gone {
+		known, err := h.known(h.sought)
 		if err != nil {
 			return nil, err
 		}
 		gone = !known[0]
 	}
-	gap := event.Gap{Source: p.Source, From: w.pos.Time, To: w.Edge, Found: time.Now().Round(0), Certain: gone}
+	gap := event.Gap{Source: h.poller.Source, From: w.pos.Time, To: w.Edge, Found: time.Now().Round(0), Certain: gone}
 	if gone {
 		gap.Why = "the list showed events that it had dropped before they could be taken in"
 		return &gap, nil
@@ -45,14 +44,4 @@ func (p *Poller) gap(w *walk, pos *position) (*event.Gap, error) {
 		gap.Why = "the list ends before any event that was seen earlier; what was listed in between, if anything, is gone from it"
 	}
 	return &gap, nil
-}
-
-// known asks the store which ids are remembered.
-func (p *Poller) known(ids ...string) ([]bool, error) {
-	p.progress.Within(commitTime)
-	known, err := p.Store.Known(p.Source, ids)
-	if err != nil {
-		return nil, &storeError{fmt.Errorf("can't look up what source %s listed: %w", p.Source, err)}
-	}
-	return known, nil
 }

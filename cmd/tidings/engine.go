@@ -74,7 +74,7 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 			return err
 		}
 		e.pollers = append(e.pollers, &poller.Poller{
-			Source: src.Name, Fetcher: fetcher, Store: e.store, Notify: notify,
+			Source: src.Name, Feeds: []poller.Feed{{Kind: poller.Kind(src.HTTP.Position), Fetcher: fetcher}}, Store: e.store, Notify: notify,
 			Every: src.Every, Cron: src.Cron, Jitter: src.Jitter,
 			Start: firstRun(src.Start), Overlap: src.Overlap, Remember: cfg.Store.Remember,
 		})
