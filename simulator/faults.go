@@ -42,6 +42,9 @@ type Faults struct {
 	Twice           Fault // a page lists one of its events twice
 	Loop            Fault // the page before comes again instead of the next one
 	EmptyEnd        Fault // an empty page says that the list ends here
+	Order           Fault // a page comes in the wrong order
+	Lost            Fault // a cursor is unknown to the API
+	Date            Fault // the Date of an answer is ahead (For)
 	Late            Fault // an arrival of Run is listed behind the head (by up to For)
 	NoTime          Fault // a new event carries no time
 	Unknown         Fault // a new event has a type that is not documented
@@ -72,6 +75,9 @@ var faultKinds = []faultKind{
 	{"twice", func(f *Faults) *Fault { return &f.Twice }, 0, "a page lists one of its events twice"},
 	{"loop", func(f *Faults) *Fault { return &f.Loop }, 0, "the page before comes again instead of the next one"},
 	{"end", func(f *Faults) *Fault { return &f.EmptyEnd }, 0, "an empty page says that the list ends here"},
+	{"order", func(f *Faults) *Fault { return &f.Order }, 0, "a page comes in the wrong order"},
+	{"lost", func(f *Faults) *Fault { return &f.Lost }, 0, "a cursor is unknown to the API"},
+	{"date", func(f *Faults) *Fault { return &f.Date }, time.Hour, "the Date of an answer is ahead by so much"},
 	{"late", func(f *Faults) *Fault { return &f.Late }, 2 * time.Minute, "an arrival is listed behind the head, by up to so long"},
 	{"notime", func(f *Faults) *Fault { return &f.NoTime }, 0, "a new event carries no time"},
 	{"unknown", func(f *Faults) *Fault { return &f.Unknown }, 0, "a new event has a type that is not documented"},

@@ -30,7 +30,10 @@ type Stats struct {
 	Pages     int            `json:"pages"`     // of the list, served
 	Listed    int            `json:"listed"`    // items on these pages, repeats included
 	Retrieved int            `json:"retrieved"` // single events served
+	Acked     int            `json:"acked"`     // events that were acknowledged, the first time
+	Unchanged int            `json:"unchanged"` // answers 304
 	Hasty     int            `json:"hasty"`     // requests that came before a Retry-After had passed
+	Early     int            `json:"early"`     // polls that came before the interval had passed that the API asks for
 	Faults    map[string]int `json:"faults"`    // served, by name
 }
 

@@ -1,0 +1,111 @@
+package simulator
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// API is a simulated account of any vendor.
+type API interface {
+	http.Handler
+
+	// Add lets n random things happen now, and returns what there is to tell of them, oldest first.
+	Add(n int) []Event
+	// AddAt lets a thing of each of these types happen at t; an empty type is a random one.
+	AddAt(t time.Time, types ...string) []Event
+	// AddLate lets one thing become visible now that happened d ago.
+	AddLate(d time.Duration) Event
+	// Backfill lets n random things have happened at random moments of the time before now.
+	Backfill(n int, over time.Duration)
+	// Run lets things happen at random moments, rate a second on average, until ctx ends.
+	Run(ctx context.Context, rate float64) error
+
+	SetFaults(Faults)
+	Faults() Faults
+	Stats() Stats
+
+	// Facts returns all that happened, in the order in which the API would list it, oldest first.
+	Facts() []Fact
+	// Key returns the Fact.Key of an event that was made of this API: of its id and its body.
+	Key(id string, body []byte) (string, error)
+	// With returns the parameters of the vendor's preset that reach this account at base, the address of its root.
+	With(base string) map[string]string
+}
+
+// Fact is what really happened, for a judge of what was delivered.
+type Fact struct {
+	Event
+	Key string // tells this fact from all others, and is found in a delivered event by API.Key
+	// Body is the body of the vendor's webhook, byte for byte; for an API without an event list the resource in it, whose members a body
+	// holds as they stand here.
+	Body     []byte
+	Resource string // of an API without an event list: what has changed
+	// Gone says that the API does not list it any more, or did not at some time: its retention, Faults.Keep, or a newer version of
+	// the resource. Whoever asked too late could not see it.
+	Gone  bool
+	Acked bool // the client said that it has taken it in
+}
+
+// Simulated is an API that can be simulated.
+type Simulated struct {
+	Name  string // of the preset that polls it
+	About string // a noun phrase
+	New   func(Options) API
+}
+
+// APIs lists the simulated APIs, sorted by name.
+func APIs() []Simulated {
+	return []Simulated{
+		{"flatpeak", "a Flatpeak account", func(o Options) API { return NewFlatpeak(o) }},
+		{"stripe", "a Stripe account", func(o Options) API { return NewStripe(o) }},
+		{"svix", "a Svix polling endpoint", func(o Options) API { return NewSvix(o) }},
+		{"svix-consumer", "a Svix polling endpoint that keeps its consumers' positions", func(o Options) API { return NewSvixConsumer(o) }},
+	}
+}
+
+// New makes an account of the API that the preset with this name polls. Its error says which there are.
+func New(name string, o Options) (API, error) {
+	var names []string
+	for _, s := range APIs() {
+		if s.Name == name {
+			return s.New(o), nil
+		}
+		names = append(names, s.Name)
+	}
+	return nil, fmt.Errorf("no API is simulated for a preset %q; there are those of %v", name, names)
+}
+
+// Facts returns all that happened, in the order in which the API would list it, oldest first.
+func (a *account) Facts() []Fact {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	floor := a.floor()
+	facts := make([]Fact, len(a.list.entries))
+	for i, e := range a.list.entries {
+		facts[i] = Fact{
+			Event: e.Event, Key: e.key, Body: e.body, Resource: e.resource, Gone: e.gone || i < floor, Acked: e.acked != nil,
+		}
+		if e.key == "" {
+			facts[i].Key = e.ID
+		}
+		if e.body == nil {
+			facts[i].Body = e.Raw
+		}
+	}
+	return facts
+}
+
+// Events returns all events, those behind Faults.Keep too, newest first.
+func (a *account) Events() []Event {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := events(a.list.entries)
+	slices.Reverse(all)
+	return all
+}
+
+// Key returns the id: where there is an event list, an event is known by it.
+func (a *account) Key(id string, _ []byte) (string, error) { return id, nil }
