@@ -53,7 +53,7 @@ func (h *headWalk) commitShort(ctx context.Context, w *walk, told *event.Polled)
 
 // worthStoring reports whether a position is to be stored though there is no event to store with it.
 func (h *headWalk) worthStoring(w *walk, pos position, all []item, gap *event.Gap) bool {
-	if !w.pos.CaughtUp || gap != nil || pos.Hidden != w.pos.Hidden {
+	if !w.pos.CaughtUp || gap != nil || pos.Hidden != w.pos.Hidden || pos.Lost != w.pos.Lost {
 		return true
 	}
 	// The head of the list is another one than we knew and yet holds nothing new: all is known (the position was set back), or

@@ -28,7 +28,7 @@ func decodeComposite(data []byte) (composite, error) {
 		return all, fmt.Errorf("the stored position can't be read, reset it: %w", err)
 	}
 	if all.Version == positionVersion {
-		return all, fmt.Errorf("the stored position is that of a source with one list, and the source now has named feeds: configure it as it was, or reset the position")
+		return all, fmt.Errorf("the stored position is that of a source with one list, and the source now has named feeds: configure it as it was, or give the source another name, under which it starts anew")
 	}
 	if all.Version != compositeVersion {
 		return all, fmt.Errorf("the stored position has format %d, this program knows format %d for a source with feeds: use the newer program, or reset the position",

@@ -35,6 +35,8 @@ type Feed struct {
 	Lag     time.Duration // TimeWindow: the window ends that far behind the server's clock
 	Step    time.Duration // TimeWindow: no longer window is asked for at once; 0: any
 	Late    bool          // TimeWindow: an item may be of any time when it is first listed
+	Single  bool          // TimeWindow: the list has no further pages; one that is full makes the window narrower
+	Counted bool          // TimeWindow: pages are numbers or offsets, so what leaves the list moves what follows it to an earlier page
 	Changes bool          // Snapshot always, TimeWindow where set: the list is one of resources, and Fetcher a Wrapper
 }
 
@@ -42,7 +44,10 @@ type Feed struct {
 type Lost string
 
 const (
-	LostFromTime Lost = "from_time" // list again from the position's time less the overlap; where the API can't, LostStop
-	LostStop     Lost = "stop"      // take in nothing more until a person decides
-	LostFromNow  Lost = "from_now"  // go on from now
+	// List again, and take in what is unknown from the position's time less the overlap on; where no event bore a time, LostStop.
+	LostFromTime Lost = "from_time"
+	// Take in nothing more, until the place is known again or a person decides.
+	LostStop Lost = "stop"
+	// Go on from now, as a source does that starts now.
+	LostFromNow Lost = "from_now"
 )

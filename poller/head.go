@@ -24,7 +24,7 @@ func (p position) encode() []byte { return encode(p) }
 // moved returns the position after items (newest first) were committed, all that is older with them. head is the server's
 // clock at the time of the walk's first answer; more says that the walk took in older ones before items.
 func (p position) moved(items []item, head time.Time, more bool) position {
-	p.CaughtUp, p.Trail = true, nil
+	p.CaughtUp, p.Lost, p.Trail = true, false, nil
 	p.Hidden = len(items) == 0 && p.Hidden
 	newest := p.Time
 	for _, it := range items {

@@ -33,7 +33,7 @@ func (h *headWalk) judge(pos position, head time.Time) judge {
 	if pos.Start != nil {
 		j.start = *pos.Start
 	}
-	j.history = j.first && (h.poller.Start.Kind == StartNow || j.start.After(head))
+	j.history = j.first && (h.startKind(&pos.common) == StartNow || j.start.After(head))
 	for _, id := range pos.IDs {
 		j.boundary[id] = true
 	}

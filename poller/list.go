@@ -16,6 +16,7 @@ type feed struct {
 	strategy strategy
 
 	firstTry time.Time // of this process, with its monotonic clock
+	seen     time.Time // the server's clock at the last answer that was taken in; for away
 	validators
 }
 
@@ -41,6 +42,9 @@ func (f *feed) fetch(ctx context.Context, r Request, told *event.Polled) (event.
 	p.progress.Within(fetchTime)
 	page, err := f.Fetcher.Fetch(ctx, f.conditional(r))
 	if err != nil {
+		return event.Page{}, err
+	}
+	if err := f.checkOrder(page); err != nil {
 		return event.Page{}, err
 	}
 	f.store.SawDate(ctx, page.Date)
@@ -106,7 +110,7 @@ func clock(page event.Page) time.Time {
 // try notes in c when a source that starts now was asked first. fresh: this is that moment. due: c is to be stored before the API is
 // asked.
 func (f *feed) try(c *common) (fresh, due bool) {
-	if c.Start != nil || !c.FirstTry.IsZero() || f.poller.Start.Kind != StartNow {
+	if c.Start != nil || !c.FirstTry.IsZero() || f.startKind(c) != StartNow {
 		return false, false
 	}
 	if fresh = f.firstTry.IsZero(); fresh {
@@ -116,10 +120,18 @@ func (f *feed) try(c *common) (fresh, due bool) {
 	return fresh, true
 }
 
+// startKind says how a first run begins.
+func (f *feed) startKind(c *common) StartKind {
+	if c.Anew {
+		return StartNow
+	}
+	return f.poller.Start.Kind
+}
+
 // resolve sets where a first run begins, by the server's clock at its first answer. fresh: that answer is one to the first try.
 func (f *feed) resolve(c *common, head time.Time, fresh bool) {
 	var start time.Time
-	switch f.poller.Start.Kind {
+	switch f.startKind(c) {
 	case StartNow:
 		start = head
 		if !fresh {

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -18,37 +19,15 @@ type common struct {
 	CaughtUp bool       `json:"caught_up,omitempty"` // a first walk has ended
 	Time     time.Time  `json:"time,omitzero"`       // of the newest event seen, never ahead of the server's Date
 	IDs      []string   `json:"ids,omitempty"`       // ids of events seen last; HeadWalk: the boundary, newest first. They never expire
-	Lost     bool       `json:"lost,omitempty"`      // the place was lost, and told as a gap; a person is to decide
-}
-
-// Place is what a stored position says to a person.
-type Place struct {
-	Start   time.Time // nothing older is taken in; zero: no such floor, or not known yet
-	Time    time.Time // of the newest event seen; zero when none was
-	Newest  string    // id of the newest event seen
-	Walking bool      // a long walk back has not ended: much is being caught up
-}
-
-// Describe reads a position as the store keeps it; nil is the place of a source that was never polled.
-func Describe(data []byte) (Place, error) {
-	pos, err := decodePosition(data)
-	if err != nil {
-		return Place{}, err
-	}
-	place := Place{Time: pos.Time, Walking: pos.Trail != nil}
-	if pos.Start != nil {
-		place.Start = *pos.Start
-	}
-	if len(pos.IDs) > 0 {
-		place.Newest = pos.IDs[0]
-	}
-	return place, nil
+	Seen     time.Time  `json:"seen,omitzero"`       // the server's clock when the position was stored, where that matters
+	Lost     bool       `json:"lost,omitempty"`      // the place was lost, and told as a gap; it was not found again yet
+	Anew     bool       `json:"anew,omitempty"`      // it was lost, and the source then started at that moment, whatever is configured
 }
 
 const positionVersion = 1
 
-// decode reads a stored position of that kind into pos, a pointer to a struct that embeds common; where nothing is stored it leaves
-// pos alone.
+// decode reads a stored position of that kind, or of any where kind is empty, into pos, a pointer to a struct that embeds common; where
+// nothing is stored it leaves pos alone.
 func decode(data []byte, kind Kind, pos any) error {
 	if data == nil {
 		return nil
@@ -57,6 +36,9 @@ func decode(data []byte, kind Kind, pos any) error {
 	if err := json.Unmarshal(data, &is); err != nil {
 		return fmt.Errorf("the stored position can't be read, reset it: %w", err)
 	}
+	if is.Version == compositeVersion {
+		return errors.New("the stored position is that of a source with named feeds, and the source now has one list: configure it as it was, or give the source another name, under which it starts anew")
+	}
 	if is.Version != positionVersion {
 		return fmt.Errorf("the stored position has format %d, this program knows format %d: use the newer program, or reset the position",
 			is.Version, positionVersion)
@@ -64,8 +46,8 @@ func decode(data []byte, kind Kind, pos any) error {
 	if is.Kind == "" {
 		is.Kind = HeadWalk
 	}
-	if is.Kind != kind {
-		return fmt.Errorf("the stored position is one of %s, and the source is now polled by %s: configure it as it was, or reset the position",
+	if kind != "" && is.Kind != kind {
+		return fmt.Errorf("the stored position is one of %s, and the source is now polled by %s: configure it as it was, or give the source another name, under which it starts anew",
 			is.Kind, kind)
 	}
 	if err := json.Unmarshal(data, pos); err != nil {

@@ -31,6 +31,8 @@ func newStrategy(f *feed) (strategy, error) {
 	switch f.Kind {
 	case HeadWalk:
 		return &headWalk{feed: f}, nil
+	case TailCursor:
+		return &tailCursor{feed: f}, nil
 	}
 	return nil, fmt.Errorf("%s keeps its place as %q, which is no kind of position", f.label(), f.Kind)
 }

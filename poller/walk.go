@@ -37,6 +37,8 @@ type walk struct {
 	fresh   bool   // the source was never asked before this walk
 	resumed bool   // it began in an earlier poll: the head has moved since
 
+	unchanged bool // the API said so of the list's first page, and all of that was taken in
+
 	pages []stretch // newest first; nil once the walk is long
 	long  bool
 	bytes int // of what is unseen in pages, the first one aside
@@ -99,6 +101,13 @@ func (h *headWalk) round(ctx context.Context, told *event.Polled) (again bool, e
 	h.walk = w
 	if err := h.walkBack(ctx, w, told); err != nil {
 		return false, err
+	}
+	if w.unchanged {
+		h.walk = nil
+		return false, nil
+	}
+	if done, again, err := h.decide(ctx, w); done {
+		return again, err
 	}
 	if w.long {
 		return h.commitLong(ctx, w, told)
@@ -199,6 +208,10 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 		page, err := h.ask(ctx, w.Next, told)
 		if err != nil {
 			return err
+		}
+		if page.NotModified && !w.begun {
+			w.unchanged = true
+			return nil
 		}
 		if !w.begun {
 			w.Head = clock(page)
