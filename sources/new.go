@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"tidings/event"
+	"tidings/poller"
 	"tidings/recipe"
 )
 
@@ -25,16 +27,44 @@ func New(r recipe.HTTP, values map[string]event.Secret, o Options) (*HTTP, error
 	if h.list, err = newLister(h.options.Source, r); err != nil {
 		return nil, err
 	}
-	if h.url, err = h.expandURL("url", r.URL, h.lookup); err != nil {
+	h.list.max = 4 * h.options.MaxBody
+	h.events = h.listing()
+	sample := poller.Request{Cursor: "1", From: time.Now(), Since: time.Now(), Until: time.Now()}
+	if h.url, err = h.expandURL("url", r.URL, h.fill(&h.events, sample, "1")); err != nil {
 		return nil, err
 	}
 	h.origin = recipe.Origin(h.url)
 	h.veil = newVeil(h.secrets()...)
-	if err := h.setQuery(); err != nil {
+	if err := h.ownQuery(); err != nil {
 		return nil, err
 	}
 	if err := h.setHeader(); err != nil {
 		return nil, err
+	}
+	sample.Cursor = ""
+	if _, err := h.build(&h.events, sample, "1", 1); err != nil {
+		return nil, err
+	}
+	if r.ForEach != nil {
+		h.each = h.newValues(*r.ForEach)
+		if _, err := h.build(&h.each.listing, poller.Request{}, "1", 1); err != nil {
+			return nil, err
+		}
+	}
+	if r.Changes.Created != "" || r.Changes.Updated != "" || r.Changes.Deleted != "" {
+		if h.types, err = newChanges(r.Changes); err != nil {
+			return nil, err
+		}
+	}
+	if r.Ack.URL != "" {
+		if _, err := h.acknowledgement("", []string{"1"}); err != nil {
+			return nil, err
+		}
+	}
+	if r.Seek.URL != "" {
+		if _, err := h.seek(time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	if r.Auth.Login != nil {
 		if h.login, err = h.newSession(*r.Auth.Login); err != nil {
@@ -70,13 +100,15 @@ func (h *HTTP) secrets() []string {
 	return texts
 }
 
-// expand puts values into the recipe's template at path.
-func (h *HTTP) expand(path, text string) (string, error) {
+// expand puts the parameters' values into the recipe's template at path.
+func (h *HTTP) expand(path, text string) (string, error) { return expand(path, text, h.lookup) }
+
+func expand(path, text string, find lookup) (string, error) {
 	t, err := recipe.ParseTemplate(text)
 	if err != nil {
 		return "", fmt.Errorf("%s %w", path, err)
 	}
-	s, err := t.Expand(h.lookup)
+	s, err := t.Expand(find)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
@@ -84,12 +116,12 @@ func (h *HTTP) expand(path, text string) (string, error) {
 }
 
 // expandURL does so for a URL, which has to be of the origin that credentials go to.
-func (h *HTTP) expandURL(path, text string, lookup func(string) (string, bool)) (*url.URL, error) {
+func (h *HTTP) expandURL(path, text string, find lookup) (*url.URL, error) {
 	t, err := recipe.ParseTemplate(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
-	s, err := t.ExpandURL(lookup)
+	s, err := t.ExpandURL(find)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -103,25 +135,13 @@ func (h *HTTP) expandURL(path, text string, lookup func(string) (string, bool)) 
 	return u, nil
 }
 
-func (h *HTTP) setQuery() error {
-	query := url.Values{}
-	for key, text := range h.recipe.Query {
-		value, err := h.expand("query."+key, text)
-		if _, missing := errors.AsType[*recipe.MissingError](err); missing {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		query.Set(key, value)
-	}
+// ownQuery checks that the user's query parameters are none of the recipe's.
+func (h *HTTP) ownQuery() error {
 	for _, key := range slices.Sorted(maps.Keys(h.options.ExtraQuery)) {
 		if h.recipe.OwnQuery(key) {
 			return fmt.Errorf("the query parameter %q is the recipe's own and can't be set beside it", key)
 		}
-		query.Set(key, h.options.ExtraQuery[key].Reveal())
 	}
-	addQuery(h.url, query)
 	return nil
 }
 
