@@ -27,6 +27,7 @@ type gathered struct {
 	event.Event
 	at   time.Time // its time, or that of its neighbour
 	seen bool      // TimeWindow with Changes: its resource was listed earlier
+	mark string    // an id that is remembered with it, if any
 }
 
 // Bounds of a harvest and of one transaction of it.
@@ -42,7 +43,7 @@ func (f *feed) newHarvest(generation uint64) harvest {
 
 func (h *harvest) add(e event.Event, seen bool) {
 	h.have[e.ID] = true
-	h.events = append(h.events, gathered{e, dated(e.Time), seen})
+	h.events = append(h.events, gathered{Event: e, at: dated(e.Time), seen: seen})
 	h.bytes += len(e.Data) + len(e.ID)
 }
 
@@ -60,33 +61,29 @@ func (h *harvest) full() bool {
 // commit makes all that is held durable, and with the last of it the position, where there is one, and the gap.
 func (h *harvest) commit(ctx context.Context, position []byte, gap *event.Gap, told *event.Polled) error {
 	h.sort()
-	var events []event.Event
+	c := event.Commit{Generation: h.generation, Remember: h.remember}
+	size := 0
 	for i := range h.events {
 		g := &h.events[i]
-		if h.prepare != nil && !h.prepare(g) {
-			h.remember = append(h.remember, g.ID)
-			continue
-		}
-		events = append(events, g.Event)
-	}
-	for {
-		n := chunk(events)
-		m := min(len(h.remember), chunkItems)
-		c := event.Commit{Generation: h.generation, Events: events[:n], Remember: h.remember[:m]}
-		events, h.remember = events[n:], h.remember[m:]
-		last := len(events) == 0 && len(h.remember) == 0
-		if last {
-			c.Position, c.Gap = position, gap
-		}
-		if len(c.Events) > 0 || len(c.Remember) > 0 || c.Position != nil || c.Gap != nil {
-			if _, err := h.feed.commit(ctx, c, told); err != nil {
+		made := h.prepare == nil || h.prepare(g)
+		if size += len(g.Data); len(c.Events) > 0 && (size > chunkBytes || len(c.Events) == chunkItems) {
+			if err := h.send(ctx, c, told); err != nil {
 				return err
 			}
-			h.taken += n
+			c.Events, c.Remember, size = nil, nil, len(g.Data)
 		}
-		if last {
-			break
+		if made {
+			c.Events = append(c.Events, g.Event)
+		} else {
+			c.Remember = append(c.Remember, g.ID)
 		}
+		if g.mark != "" {
+			c.Remember = append(c.Remember, g.mark)
+		}
+	}
+	c.Position, c.Gap = position, gap
+	if err := h.send(ctx, c, told); err != nil {
+		return err
 	}
 	if position != nil {
 		h.taken = 0
@@ -96,15 +93,15 @@ func (h *harvest) commit(ctx context.Context, position []byte, gap *event.Gap, t
 	return nil
 }
 
-// chunk returns how many events go into one transaction; at least one.
-func chunk(events []event.Event) int {
-	size := 0
-	for i, e := range events {
-		if size += len(e.Data); i > 0 && (size > chunkBytes || i >= chunkItems) {
-			return i
-		}
+func (h *harvest) send(ctx context.Context, c event.Commit, told *event.Polled) error {
+	if len(c.Events) == 0 && len(c.Remember) == 0 && c.Position == nil && c.Gap == nil {
+		return nil
 	}
-	return len(events)
+	_, err := h.feed.commit(ctx, c, told)
+	if err == nil {
+		h.taken += len(c.Events)
+	}
+	return err
 }
 
 // sort puts the events in order, oldest first. An undated one stays beside the neighbour that was listed before it, or, newest first,

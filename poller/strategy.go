@@ -33,6 +33,23 @@ func newStrategy(f *feed) (strategy, error) {
 		return &headWalk{feed: f}, nil
 	case TailCursor:
 		return &tailCursor{feed: f}, nil
+	case TimeWindow:
+		if _, ok := f.Fetcher.(Wrapper); f.Changes && !ok {
+			return nil, fmt.Errorf("%s is to tell what changed, and its fetcher can't make events of that", f.label())
+		}
+		return &timeWindow{feed: f}, nil
+	case Ack:
+		acker, ok := f.Fetcher.(Acker)
+		if !ok {
+			return nil, fmt.Errorf("%s is to be acknowledged, and its fetcher can't do that", f.label())
+		}
+		return &ackQueue{feed: f, acker: acker}, nil
+	case Snapshot:
+		wrapper, ok := f.Fetcher.(Wrapper)
+		if !ok {
+			return nil, fmt.Errorf("%s is to tell what changed, and its fetcher can't make events of that", f.label())
+		}
+		return &snapshot{feed: f, wrapper: wrapper}, nil
 	}
 	return nil, fmt.Errorf("%s keeps its place as %q, which is no kind of position", f.label(), f.Kind)
 }

@@ -21,7 +21,7 @@ type timeWindow struct {
 // windowPosition is a place in time: all up to Time was committed, but for what the API lists late.
 type windowPosition struct {
 	common
-	From time.Time `json:"from,omitzero"` // no window begins before it
+	From time.Time `json:"from,omitzero"`  // no window begins before it
 	Late bool      `json:"late,omitempty"` // what the first walk listed from before the start is remembered, so whatever is unknown is new
 }
 
@@ -52,7 +52,8 @@ type windowRound struct {
 	was     windowPosition // at the beginning
 	pos     windowPosition
 	all     span      // what this round asks for
-	head    time.Time // the server's clock at the first answer; nothing after it counts for the place
+	head    time.Time // the server's clock at the first answer
+	limit   time.Time // nothing after it counts for the place yet
 	newest  time.Time // listed, within the windows so far
 	seen    time.Time // the place's time at the beginning
 	gap     *event.Gap
@@ -81,6 +82,7 @@ func (w *timeWindow) round(ctx context.Context, told *event.Polled) (again bool,
 		r.gap = &gap
 	}
 	for s := r.step(r.all.since); ; s = r.step(s.until) {
+		r.limit = earlier(s.until, r.head)
 		if err = r.walk(ctx, s, first); err == nil {
 			err = r.passed(ctx, s)
 		} else if ctx.Err() == nil && !isStoreError(err) {

@@ -146,7 +146,7 @@ func (r *windowRound) take(page event.Page) (fresh int, err error) {
 	}
 	for i, e := range page.Events {
 		at := dated(e.Time)
-		if at.After(r.newest) && !at.After(r.head) && !at.After(r.all.until) {
+		if at.After(r.newest) && !at.After(r.limit) {
 			r.newest = at
 		}
 		if r.gap != nil && at.After(r.gap.From) && (r.gap.To.IsZero() || at.Before(r.gap.To)) {
@@ -206,7 +206,7 @@ func (r *windowRound) wrap(g *gathered) bool {
 		change = Updated
 	}
 	if !g.seen && !r.harvest.have[mark] {
-		r.harvest.know(mark)
+		g.mark, r.harvest.have[mark] = mark, true
 	}
 	return r.Fetcher.(Wrapper).Wrap(&g.Event, change)
 }
