@@ -238,7 +238,7 @@ func writeHTML(w http.ResponseWriter, status int) {
 func newBody(page []*entry) []byte {
 	size := 256
 	for _, e := range page {
-		size += len(e.item()) + 1
+		size += len(e.Raw) + 1
 	}
 	return make([]byte, 0, size)
 }

@@ -60,9 +60,11 @@ type Simulated struct {
 func APIs() []Simulated {
 	return []Simulated{
 		{"flatpeak", "a Flatpeak account", func(o Options) API { return NewFlatpeak(o) }},
+		{"github", "a GitHub repository", func(o Options) API { return NewGitHub(o) }},
 		{"stripe", "a Stripe account", func(o Options) API { return NewStripe(o) }},
 		{"svix", "a Svix polling endpoint", func(o Options) API { return NewSvix(o) }},
 		{"svix-consumer", "a Svix polling endpoint that keeps its consumers' positions", func(o Options) API { return NewSvixConsumer(o) }},
+		{"utilityapi", "a UtilityAPI account", func(o Options) API { return NewUtilityAPI(o) }},
 	}
 }
 
@@ -86,7 +88,7 @@ func (a *account) Facts() []Fact {
 	facts := make([]Fact, len(a.list.entries))
 	for i, e := range a.list.entries {
 		facts[i] = Fact{
-			Event: e.Event, Key: e.key, Body: e.body, Resource: e.resource, Gone: e.gone || i < floor, Acked: e.acked != nil,
+			Event: e.Event, Key: e.key, Body: e.body, Resource: e.resource, Gone: e.gone || i < floor, Acked: e.acked,
 		}
 		if e.key == "" {
 			facts[i].Key = e.ID

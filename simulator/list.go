@@ -15,13 +15,15 @@ type entry struct {
 	body     []byte   // what a webhook's body holds, where it is not the item
 	resource string   // what the event is a version of
 	key      string   // what Fact.Key says, where it is not the id
-	acked    []byte   // the item as it is listed after it was acknowledged; nil: it was not
+	acked    bool     // the client said that it has taken it in
 	gone     bool     // was out of the client's reach
+	shown    []byte   // the item as it is listed now; nil: Raw
 }
 
+// item returns the item as it is listed now.
 func (e *entry) item() []byte {
-	if e.acked != nil {
-		return e.acked
+	if e.shown != nil {
+		return e.shown
 	}
 	return e.Raw
 }

@@ -58,10 +58,10 @@ func (a *account) newestFirst(q cursorQuery) (page []*entry, more, ok bool) {
 		page, more = a.list.newer(from, q.limit, q.wants)
 	case q.after != "" && a.strikes(&a.faults.Loop, "loop"):
 		page, more = a.list.newer(from, q.limit-1, q.wants)
-		page, more = append(page, entries[from]), true
+		page, more = appendWanted(page, entries[from], q.wants), true
 	case q.after != "" && q.limit > 1 && a.strikes(&a.faults.Repeat, "repeat"):
 		again, _ := a.list.newer(from, min(2, q.limit-2), q.wants)
-		again = append(again, entries[from])
+		again = appendWanted(again, entries[from], q.wants)
 		page, more = a.list.older(from, floor, q.limit-len(again), q.wants)
 		page = append(again, page...)
 	default:
@@ -69,6 +69,13 @@ func (a *account) newestFirst(q cursorQuery) (page []*entry, more, ok bool) {
 	}
 	page, ended := a.muddle(page)
 	return page, more && !ended, true
+}
+
+func appendWanted(page []*entry, e *entry, wants func(*entry) bool) []*entry {
+	if !wants(e) {
+		return page
+	}
+	return append(page, e)
 }
 
 // muddle applies the faults that change any page and counts it; ended: the page says that the list ends. a.mu is held.
