@@ -155,7 +155,7 @@ func (t *tailCursor) take(ctx context.Context, cursor string, page event.Page, i
 			pos.From, pos.Sought = time.Time{}, false
 		}
 	}
-	if len(events) > 0 || t.gap != nil || pos.CaughtUp != t.stored.CaughtUp || pos.Lost != t.stored.Lost || t.moved() && t.quiet.due() {
+	if len(events) > 0 || t.due(idle) {
 		if t.Retain > 0 {
 			pos.Seen = head
 		}
@@ -215,8 +215,9 @@ func (t *tailCursor) old(at, head time.Time) bool {
 		return !pos.CaughtUp && !pos.Sought && !pos.From.IsZero()
 	}
 	memory := t.poller.Remember - min(t.poller.Remember/2, time.Hour) // an hour is left to clocks that differ
-	shownAgain := pos.CaughtUp && (pos.Again || !pos.From.IsZero())
-	return at.Before(*pos.Start) || at.Before(pos.From) || shownAgain && !at.After(pos.Time) && at.Before(head.Add(-memory))
+	again := pos.CaughtUp && (pos.Again || !pos.From.IsZero())
+	forgotten := again && at.Before(head.Add(-memory)) && !at.After(pos.Time.Add(time.Second)) // a Date has whole seconds
+	return at.Before(*pos.Start) || at.Before(pos.From) || forgotten
 }
 
 // move goes behind a page. Where the list gave no cursor, the place stays, and the page will be listed again.
@@ -242,6 +243,15 @@ func (p *tailPosition) move(cursor string, page event.Page) {
 		}
 	}
 	p.IDs = ids[:min(len(ids), most)]
+}
+
+// due reports whether the place is to be stored though there is no event to store with it. One that was lost is not while the walk shows
+// only what was seen before: the gap is told with its end.
+func (t *tailCursor) due(idle bool) bool {
+	if t.gap != nil {
+		return idle || !t.gap.To.IsZero()
+	}
+	return t.pos.CaughtUp != t.stored.CaughtUp || t.pos.Lost != t.stored.Lost || t.moved() && t.quiet.due()
 }
 
 // moved reports whether the place is another than the stored one.
