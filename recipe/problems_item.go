@@ -103,7 +103,7 @@ func (c *check) raw(h *HTTP) {
 		c.add("raw", "%v", err)
 		return
 	}
-	c.special("raw", t, h, "@item", "@fields", "@id", "@type", "@time", "@now")
+	c.special("raw", t, h, "@item", "@fields", "@id", "@type", "@time", "@now", "@hash")
 	for _, value := range []string{`"x"`, "1"} { // text within quotes, and a number for a key, are no JSON
 		c.json("raw", t, func(name string) string {
 			switch name {
