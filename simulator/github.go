@@ -57,7 +57,7 @@ func NewGitHub(o Options) *GitHub {
 
 // With returns the parameters of the preset github that reach this repository at base.
 func (g *GitHub) With(base string) map[string]string {
-	return map[string]string{"owner": g.owner, "repo": g.repo, "token": g.token, "base_url": base}
+	return map[string]string{"path": "repos/" + g.owner + "/" + g.repo, "token": g.token, "base_url": base}
 }
 
 func (g *GitHub) serve(w http.ResponseWriter, r *http.Request) {
