@@ -14,10 +14,18 @@ import (
 	"tidings/recipe"
 )
 
-var (
-	_ poller.Acker  = (*HTTP)(nil)
-	_ poller.Seeker = (*HTTP)(nil)
-)
+var _ poller.Acker = (*HTTP)(nil)
+
+// Fetcher is h for a poller: a poller.Seeker only where the recipe says how to seek.
+func (h *HTTP) Fetcher() poller.Fetcher {
+	if h.recipe.Seek.URL != "" {
+		return seeker{h}
+	}
+	return h
+}
+
+// seeker is an HTTP whose API gives a cursor for a time.
+type seeker struct{ *HTTP }
 
 // Ack acknowledges events of a page, each by itself or all at once, as the recipe says. What has no id can't be acknowledged: the
 // others are, and then it is an error. Every error is a *poller.FetchError.
@@ -99,7 +107,7 @@ func (h *HTTP) acknowledgement(cursor string, ids []string) (request, error) {
 }
 
 // Seek asks for the cursor from which the list holds what came at or after t.
-func (h *HTTP) Seek(ctx context.Context, t time.Time) (string, error) {
+func (h seeker) Seek(ctx context.Context, t time.Time) (string, error) {
 	req, err := h.seek(t)
 	if err != nil {
 		return "", failing("a time can't be sought: %w", err)

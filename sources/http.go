@@ -150,11 +150,8 @@ func (h *HTTP) FetchOne(ctx context.Context, id string) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, a.unreadable(err)
 	}
-	broken := ""
-	if !body.IsObject() {
-		broken = "it is " + kind(body) + ", not an object"
-	}
-	e, _, _ := h.list.event(&item{Result: body, around: body, ignore: h.recipe.Changes.Ignore}, broken, orNow(a.date()))
+	var e event.Event
+	h.list.event(&e, &item{Result: body, around: body, ignore: h.recipe.Changes.Ignore}, noObject(body), orNow(a.date()))
 	switch {
 	case e.Broken != "":
 		return event.Event{}, a.unreadable(fmt.Errorf("is no event: %s", e.Broken))

@@ -30,6 +30,8 @@ type lister struct {
 	clock    clock
 	raw      *rawBody // nil: the item's own bytes
 	pager    pager
+	keys     keys  // of id, type and time
+	quick    bool  // these are all that there is to look for
 	max      int64 // bytes of all bodies that are made of one page
 }
 
@@ -52,6 +54,8 @@ func newLister(source string, r recipe.HTTP) (lister, error) {
 	if l.clock, err = newClock(r.Zone, r.Layout); err != nil {
 		return l, err
 	}
+	l.keys = keys{l.id.path, l.kind.path, r.Time}
+	l.quick = l.keys.plain() && l.id.template == nil && l.id.word == "" && l.kind.template == nil && l.kind.word == ""
 	if r.Raw != "" {
 		l.raw, err = newRawBody(r.Raw)
 	}
@@ -103,10 +107,7 @@ func (l *lister) page(body string, at place, now time.Time) (event.Page, error) 
 	if err != nil {
 		return page, err
 	}
-	items := doc
-	if l.recipe.Items != "" {
-		items = doc.Get(l.recipe.Items)
-	}
+	items := array(doc, l.recipe.Items)
 	if !items.IsArray() {
 		where := "at " + l.recipe.Items
 		if l.recipe.Items == "" {
@@ -117,11 +118,18 @@ func (l *lister) page(body string, at place, now time.Time) (event.Page, error) 
 	if at.size > 0 {
 		page.Events = make([]event.Event, 0, min(at.size, 1000))
 	}
+	i := item{ignore: l.recipe.Changes.Ignore}
 	listed, last, room := 0, "", l.max
-	items.ForEach(func(_, listedItem gjson.Result) bool {
+	elements(items, func(listedItem gjson.Result) bool {
 		listed++
-		err = l.each(listedItem, func(i *item, broken string) error {
-			e, id, hashed := l.event(i, broken, now)
+		i.Result, i.around = listedItem, listedItem
+		err = l.each(&i, func(broken string) error {
+			if len(page.Events) == maxEvents {
+				return fmt.Errorf("has more than %d events, the most that one page may have; ask for smaller pages", maxEvents)
+			}
+			page.Events = append(page.Events, event.Event{})
+			e := &page.Events[len(page.Events)-1]
+			id, hashed := l.event(e, &i, broken, now)
 			if hashed {
 				page.Hashed++
 			}
@@ -131,10 +139,6 @@ func (l *lister) page(body string, at place, now time.Time) (event.Page, error) 
 			if room -= int64(len(e.Data)); room < 0 {
 				return fmt.Errorf("makes events of more than %d bytes together; ask for smaller pages", l.max)
 			}
-			if len(page.Events) == maxEvents {
-				return fmt.Errorf("has more than %d events, the most that one page may have; ask for smaller pages", maxEvents)
-			}
-			page.Events = append(page.Events, e)
 			return nil
 		})
 		return err == nil
@@ -148,47 +152,53 @@ func (l *lister) page(body string, at place, now time.Time) (event.Page, error) 
 	return page, err
 }
 
-// each calls f for a listed item, or for each element of the array in it that the recipe explodes; broken says why what it is called
-// with can't be an event.
-func (l *lister) each(listed gjson.Result, f func(i *item, broken string) error) error {
-	i := item{Result: listed, around: listed, ignore: l.recipe.Changes.Ignore}
-	if !listed.IsObject() {
-		return f(&i, "it is "+kind(listed)+", not an object")
+// each calls f for a listed item, or with i as each element of the array in it that the recipe explodes; broken says why i can't be
+// an event.
+func (l *lister) each(i *item, f func(broken string) error) error {
+	broken := noObject(i.Result)
+	if broken != "" || l.recipe.Explode == "" {
+		return f(broken)
 	}
-	if l.recipe.Explode == "" {
-		return f(&i, "")
-	}
-	elements := listed.Get(l.recipe.Explode)
-	if !elements.IsArray() {
-		if elements.Type == gjson.Null && elements.Exists() {
+	all := i.around.Get(l.recipe.Explode)
+	if !all.IsArray() {
+		if all.Type == gjson.Null && all.Exists() {
 			return nil
 		}
-		return f(&i, fmt.Sprintf("it has %s at %s, not the array of events", kind(elements), l.recipe.Explode))
+		return f(fmt.Sprintf("it has %s at %s, not the array of events", kind(all), l.recipe.Explode))
 	}
 	var err error
 	index := 0
-	elements.ForEach(func(_, element gjson.Result) bool {
+	elements(all, func(element gjson.Result) bool {
 		i.Result, i.index = element, index
 		index++
-		broken := ""
-		if !element.IsObject() {
-			broken = "it is " + kind(element) + ", not an object"
-		}
-		err = f(&i, broken)
+		err = f(noObject(element))
 		return err == nil
 	})
 	return err
 }
 
-// event makes an event of an item. id is the vendor's own, whole, and empty where there is none; hashed says that the event has a
-// content hash instead.
-func (l *lister) event(i *item, broken string, now time.Time) (e event.Event, id string, hashed bool) {
+// noObject says why a value can't be an event; empty for an object.
+func noObject(v gjson.Result) string {
+	if v.IsObject() {
+		return ""
+	}
+	return "it is " + kind(v) + ", not an object"
+}
+
+// event makes e, which is zero, the event of an item. id is the vendor's own, whole, and empty where there is none; hashed says that
+// the event has a content hash instead.
+func (l *lister) event(e *event.Event, i *item, broken string, now time.Time) (id string, hashed bool) {
 	e.Source = l.source
 	if broken != "" {
 		e.ID, e.Broken, e.Data = hash(i.Raw), broken, []byte(i.Raw)
-		return e, "", false
+		return "", false
 	}
-	id = l.id.of(i)
+	if l.quick {
+		found := l.keys.of(i.Result)
+		id, e.Type, e.Time = text(found[0]), cutType(text(found[1])), l.clock.parse(found[2])
+	} else {
+		id, e.Type, e.Time = l.id.of(i), cutType(l.kind.of(i)), l.moment(i, l.recipe.Time)
+	}
 	if l.resource.given() {
 		if e.Resource = bounded(l.resource.of(i)); e.Resource == "" {
 			e.Resource, hashed = hash(i.Raw), true
@@ -196,31 +206,28 @@ func (l *lister) event(i *item, broken string, now time.Time) (e event.Event, id
 		if l.recipe.Position == recipe.Snapshot || id == "" {
 			id = e.Resource + "@" + version(i.Result, i.ignore)
 		}
-		e.ID = bounded(id)
-	} else if e.ID = bounded(id); id == "" {
+		e.Born = l.moment(i, l.recipe.Changes.Born)
+	}
+	if e.ID = bounded(id); id == "" {
 		e.ID, hashed = hash(i.Raw), true
 	}
-	e.Type = cutType(l.kind.of(i))
-	if path := l.recipe.Time; path != "" {
-		e.Time = l.clock.parse(l.at(i, path))
-	}
-	if path := l.recipe.Changes.Born; path != "" {
-		e.Born = l.clock.parse(l.at(i, path))
-	}
 	if l.raw != nil && !l.resource.given() { // a resource gets its body from Wrap
-		e.Data = l.raw.expand(i, &e, now)
+		e.Data = l.raw.expand(i, e, now)
 	} else {
 		e.Data = []byte(i.Raw)
 	}
-	return e, id, hashed
+	return id, hashed
 }
 
-// at is the value at a path of the item, or of the one around it.
-func (l *lister) at(i *item, path string) gjson.Result {
-	if rest, around := strings.CutPrefix(path, "@item."); around {
-		return i.around.Get(rest)
+// moment is the time at a path of the item, or of the one around it.
+func (l *lister) moment(i *item, path string) time.Time {
+	if path == "" {
+		return time.Time{}
 	}
-	return i.Get(path)
+	if rest, around := strings.CutPrefix(path, "@item."); around {
+		return l.clock.parse(i.around.Get(rest))
+	}
+	return l.clock.parse(i.Get(path))
 }
 
 // bounded is an id, or the hash of one that is too long.

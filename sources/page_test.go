@@ -2,7 +2,6 @@ package sources
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -299,23 +298,4 @@ func FuzzPage(f *testing.F) {
 			t.Fatalf("%d are hashed, %d are told", hashed, page.Hashed)
 		}
 	})
-}
-
-// BenchmarkPage splits and identifies a page of 100 events of 800 bytes.
-func BenchmarkPage(b *testing.B) {
-	var items []string
-	for i := range 100 {
-		item := fmt.Sprintf(`{"id":"evt_%024d","object":"event","time_created":"2026-01-02T03:04:05Z","type":"location.update","data":{"id":"loc_1","x":"`, i)
-		items = append(items, item+strings.Repeat("x", 800-len(item)-3)+`"}}`)
-	}
-	body := list(items...)
-	l := flatpeakLister(b, nil)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		page, err := l.page(body, place{}, time.Time{})
-		if err != nil || len(page.Events) != 100 || len(page.Events[7].Data) != 800 || page.Hashed > 0 {
-			b.Fatal(len(page.Events), err)
-		}
-	}
 }

@@ -109,7 +109,7 @@ func newFetcher(s config.Source) (poller.Fetcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("source %s: %w", s.Name, err)
 	}
-	return fetcher, nil
+	return fetcher.Fetcher(), nil
 }
 
 func newSink(s config.Sink) (sink dispatch.Sink, err error) {
