@@ -122,6 +122,9 @@ func (s *fakeStore) Commit(_ context.Context, c event.Commit) (done event.Commit
 		s.log = append(s.log, e.ID)
 		done.New++
 	}
+	for _, id := range c.Remember {
+		s.known[id] = true
+	}
 	if c.Position != nil {
 		s.pos.Data = slices.Clone(c.Position)
 		s.written += len(c.Position)

@@ -192,7 +192,8 @@ func (r *windowRound) passed(ctx context.Context, s span) error {
 	}
 	// Where nothing comes for long, windows would be asked for again and again from the last event on. What lies further back than a
 	// whole step behind the overlap is settled.
-	if settled := earlier(s.since, r.head.Add(-r.poller.Overlap-r.Step)); r.Step > 0 && settled.Sub(r.pos.From) >= r.Step {
+	settled := earlier(s.since, r.head.Add(-r.poller.Overlap-r.Step))
+	if r.Step > 0 && settled.Sub(later(r.pos.From, r.pos.Time.Add(-r.poller.Overlap))) >= r.Step {
 		r.pos.From = settled
 	}
 	if last {
