@@ -38,14 +38,15 @@ type vendor interface {
 
 // account is what all simulated APIs share: the clock, the list of what happened, the faults, the counts.
 type account struct {
-	vendor  vendor
-	seed    uint64
-	skew    time.Duration
-	plain   bool
-	retain  time.Duration // 0: for ever
-	newest  int           // only so many events are listed; 0: all of them
-	largest int           // most items on a page
-	control http.Handler
+	vendor    vendor
+	seed      uint64
+	skew      time.Duration
+	plain     bool
+	retain    time.Duration // 0: for ever
+	newest    int           // only so many events are listed; 0: all of them
+	resources bool          // there is no event list: the entries tell what became of resources, and are not listed by themselves
+	largest   int           // most items on a page
+	control   http.Handler
 
 	disabledStatus int // how the vendor answers for an account that may not ask
 	disabledCode   string

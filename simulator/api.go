@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -39,14 +40,30 @@ type API interface {
 type Fact struct {
 	Event
 	Key string // tells this fact from all others, and is found in a delivered event by API.Key
-	// Body is the body of the vendor's webhook, byte for byte; for an API without an event list the resource in it, whose members a body
-	// holds as they stand here.
+	// Body is the body of the vendor's webhook, byte for byte; for an API without an event list the resource in it, empty where it is
+	// no more.
 	Body     []byte
-	Resource string // of an API without an event list: what has changed
+	Resource string // of an API without an event list: the id of what has changed
 	// Gone says that the API does not list it any more, or did not at some time: its retention, Faults.Keep, or a newer version of
 	// the resource. Whoever asked too late could not see it.
 	Gone  bool
 	Acked bool // the client said that it has taken it in
+
+	shown [][]byte // the resource as it was listed otherwise, though nothing had happened to it
+}
+
+// Holds reports whether a delivered body is the one that tells this fact: Body itself or, for an API without an event list, one that
+// holds the members of a resource byte for byte as they were listed.
+func (f *Fact) Holds(body []byte) bool {
+	if f.Resource == "" {
+		return bytes.Equal(body, f.Body)
+	}
+	if len(f.Body) == 0 {
+		return bytes.Contains(body, []byte(f.Resource))
+	}
+	return slices.ContainsFunc(append([][]byte{f.Body}, f.shown...), func(item []byte) bool {
+		return bytes.Contains(body, bytes.TrimSpace(item[1:len(item)-1]))
+	})
 }
 
 // Simulated is an API that can be simulated.
@@ -61,6 +78,8 @@ func APIs() []Simulated {
 	return []Simulated{
 		{"flatpeak", "a Flatpeak account", func(o Options) API { return NewFlatpeak(o) }},
 		{"github", "a GitHub repository", func(o Options) API { return NewGitHub(o) }},
+		{"nectar", "a Nectar account", func(o Options) API { return NewNectar(o) }},
+		{"openvolt", "an Openvolt account", func(o Options) API { return NewOpenvolt(o) }},
 		{"stripe", "a Stripe account", func(o Options) API { return NewStripe(o) }},
 		{"svix", "a Svix polling endpoint", func(o Options) API { return NewSvix(o) }},
 		{"svix-consumer", "a Svix polling endpoint that keeps its consumers' positions", func(o Options) API { return NewSvixConsumer(o) }},
@@ -95,6 +114,9 @@ func (a *account) Facts() []Fact {
 		}
 		if e.body == nil {
 			facts[i].Body = e.Raw
+		}
+		if a.resources && e.shown != nil {
+			facts[i].shown = append(slices.Clone(e.earlier), e.shown)
 		}
 	}
 	return facts

@@ -18,6 +18,15 @@ type entry struct {
 	acked    bool     // the client said that it has taken it in
 	gone     bool     // was out of the client's reach
 	shown    []byte   // the item as it is listed now; nil: Raw
+	earlier  [][]byte // shown before that, Raw aside
+}
+
+// show changes the item as it is listed, without anything having happened.
+func (e *entry) show(item []byte) {
+	if e.shown != nil {
+		e.earlier = append(e.earlier, e.shown)
+	}
+	e.shown = item
 }
 
 // item returns the item as it is listed now.

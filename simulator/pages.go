@@ -12,6 +12,9 @@ type cursorQuery struct {
 // floor returns the index of the oldest event that is listed still. What stands before it is out of reach from now on. a.mu is
 // held.
 func (a *account) floor() int {
+	if a.resources {
+		return 0
+	}
 	n := len(a.list.entries)
 	floor := 0
 	if a.newest > 0 {
@@ -99,15 +102,18 @@ func (a *account) muddle(page []*entry) (muddled []*entry, ended bool) {
 // numbered returns the page with this number, from 1, of what is listed, with the faults that concern lists, and whether there are
 // more. It is empty behind the end. a.mu is held.
 func (a *account) numbered(all []*entry, number, size int) (page []*entry, more bool) {
-	shown := number
-	if number > 1 && a.strikes(&a.faults.Loop, "loop") {
-		shown--
+	pages := (len(all) + size - 1) / size
+	if number > pages {
+		page, _ = a.muddle(nil)
+		return page, false
 	}
-	from := min(max(0, shown-1)*size, len(all))
-	if number > 1 && size > 1 && from > 0 && a.strikes(&a.faults.Repeat, "repeat") {
-		from -= min(from, 2)
+	from, to := (number-1)*size, min(number*size, len(all))
+	switch {
+	case number > 1 && a.strikes(&a.faults.Loop, "loop"):
+		from, to = from-size, from
+	case number > 1 && a.strikes(&a.faults.Repeat, "repeat"):
+		from -= min(size, 2)
 	}
-	to := min(from+size, len(all))
 	page, ended := a.muddle(all[from:to])
-	return page, to < len(all) && !ended
+	return page, number < pages && !ended
 }

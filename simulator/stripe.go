@@ -78,12 +78,19 @@ func (s *Stripe) refuse(w http.ResponseWriter, status int, code, message string)
 	body := object{{"message", message}, {"type", kind}}
 	switch code {
 	case "rate_limited":
-		body = append(object{{"code", "rate_limit"}}, body...)
+		body = append(body, member{"code", "rate_limit"})
 	case "", "internal_error":
 	default:
-		body = append(object{{"code", code}}, body...)
+		body = append(body, member{"code", code})
 	}
 	writeError(w, status, object{{"error", body}})
+}
+
+// refuseParam answers 400 for a parameter.
+func (s *Stripe) refuseParam(w http.ResponseWriter, code, param, message string) {
+	writeError(w, http.StatusBadRequest, object{{"error", object{
+		{"code", code}, {"message", message}, {"param", param}, {"type", "invalid_request_error"},
+	}}})
 }
 
 // stripeQuery is what GET /v1/events is asked for.
@@ -93,8 +100,8 @@ type stripeQuery struct {
 	from, end int64 // created, [from, end)
 }
 
-// parseStripeQuery returns the query, or the message of a 400.
-func parseStripeQuery(values url.Values) (q stripeQuery, message string) {
+// parseStripeQuery returns the query, or the parameter that is wrong and the message of a 400.
+func parseStripeQuery(values url.Values) (q stripeQuery, param, message string) {
 	q = stripeQuery{
 		cursorQuery: cursorQuery{limit: stripeDefaultLimit, after: values.Get("starting_after"), before: values.Get("ending_before")},
 		types:       slices.Concat(values["type"], values["types[]"]), from: math.MinInt64, end: math.MaxInt64,
@@ -102,12 +109,12 @@ func parseStripeQuery(values url.Values) (q stripeQuery, message string) {
 	if text := values.Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > stripeLimit {
-			return q, fmt.Sprintf("Invalid integer: %s", text)
+			return q, "limit", "Invalid integer: " + text
 		}
 		q.limit = n
 	}
 	if q.after != "" && q.before != "" {
-		return q, "Received both starting_after and ending_before parameters. Please pass in only one."
+		return q, "starting_after", "Received both starting_after and ending_before parameters. Please pass in only one."
 	}
 	for _, bound := range []struct {
 		name string
@@ -125,7 +132,7 @@ func parseStripeQuery(values url.Values) (q stripeQuery, message string) {
 		}
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < 0 || n > math.MaxInt32*1000 {
-			return q, fmt.Sprintf("Invalid timestamp: %s", text)
+			return q, bound.name, "Invalid timestamp: " + text
 		}
 		bound.set(n)
 	}
@@ -133,19 +140,23 @@ func parseStripeQuery(values url.Values) (q stripeQuery, message string) {
 		created := e.Time.Unix()
 		return created >= q.from && created < q.end && (len(q.types) == 0 || slices.Contains(q.types, e.Type))
 	}
-	return q, ""
+	return q, "", ""
 }
 
 func (s *Stripe) serveList(w http.ResponseWriter, r *http.Request) {
-	q, message := parseStripeQuery(r.URL.Query())
+	q, param, message := parseStripeQuery(r.URL.Query())
 	if message != "" {
-		s.refuse(w, http.StatusBadRequest, "parameter_invalid", message)
+		s.refuseParam(w, "parameter_invalid", param, message)
 		return
 	}
 	q.limit = min(q.limit, s.largest)
 	page, more, ok := s.newestFirst(q.cursorQuery)
 	if !ok {
-		s.refuse(w, http.StatusBadRequest, "resource_missing",
+		param = "starting_after"
+		if q.before != "" {
+			param = "ending_before"
+		}
+		s.refuseParam(w, "resource_missing", param,
 			"Event "+q.after+q.before+" is no longer available because it's aged out of our retention policy")
 		return
 	}
