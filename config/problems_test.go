@@ -212,21 +212,7 @@ func TestBounds(t *testing.T) {
 // The keys of an http source are those of the recipe's types.
 func TestHTTPSourceHasTheRecipesKeys(t *testing.T) {
 	var want []string
-	var walk func(prefix string, of reflect.Type)
-	walk = func(prefix string, of reflect.Type) {
-		for field := range of.Fields() {
-			key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-			want = append(want, prefix+key)
-			inner := field.Type
-			for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
-				inner = inner.Elem()
-			}
-			if inner.Kind() == reflect.Struct {
-				walk(prefix+key+".", inner)
-			}
-		}
-	}
-	walk("", reflect.TypeFor[recipe.HTTP]())
+	recipeKeys("", reflect.TypeFor[recipe.HTTP](), &want)
 
 	var got []string
 	text := `
