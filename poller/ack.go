@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -114,7 +115,7 @@ func (r *ackRound) begin(ctx context.Context, page event.Page, fresh bool) error
 	return err
 }
 
-// take holds what is new of a page, and says how many that are.
+// take holds what is new of a page, and says how many items were not known.
 func (r *ackRound) take(page event.Page, cursor string, told *event.Polled) (fresh int, err error) {
 	if len(page.Events) == 0 {
 		return 0, nil
@@ -137,6 +138,7 @@ func (r *ackRound) take(page event.Page, cursor string, told *event.Polled) (fre
 			if !r.was.CaughtUp {
 				told.History++
 			}
+			fresh++
 			r.harvest.know(e.ID)
 		default:
 			fresh++
@@ -182,4 +184,8 @@ func (r *ackRound) settle(ctx context.Context, end bool, told *event.Polled) err
 	return nil
 }
 
-func (q *ackQueue) failed(_ context.Context, err error) (restart bool, _ error) { return stale(err) }
+// failed has nothing to forget. A cursor may be no longer known since what it stood behind was acknowledged: then the head of the list
+// shows what is left.
+func (q *ackQueue) failed(_ context.Context, err error) (restart bool, _ error) {
+	return errors.Is(err, event.ErrStale) || isLost(err), err
+}
