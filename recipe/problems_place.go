@@ -26,7 +26,7 @@ func (c *check) place(h *HTTP) {
 		given bool
 		of    []string
 	}{
-		{"window", h.Window != Window{}, []string{TimeWindow}},
+		{"window", h.Window != Window{} && (h.Position != TailCursor || h.Window != Window{Layout: h.Window.Layout}), []string{TimeWindow}},
 		{"ack", h.Ack != Ack{}, []string{Acknowledge}},
 		{"seek", h.Seek != Seek{}, []string{TailCursor}},
 		{"changes", !h.Changes.none(), []string{Snapshot, TimeWindow}},
@@ -124,10 +124,13 @@ func (c *check) cursor(h *HTTP) {
 }
 
 func (c *check) window(h *HTTP) {
+	w := h.Window
+	if h.Position == TailCursor { // the layout of {start} alone
+		c.layout("window.layout", w.Layout, "how {start} is written; want unix, unix_ms, or Go's layout such as 2006-01-02")
+	}
 	if h.Position != TimeWindow {
 		return
 	}
-	w := h.Window
 	switch {
 	case w.Since == "":
 		c.add("window.since", "is missing; it is the query parameter that takes the window's beginning")

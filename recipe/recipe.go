@@ -49,7 +49,7 @@ type Feed struct {
 type Window struct {
 	Since  string `yaml:"since,omitempty"`  // query parameter that takes the beginning, inclusive
 	Until  string `yaml:"until,omitempty"`  // query parameter that takes the end; without it the window is open
-	Layout string `yaml:"layout,omitempty"` // Go's layout in UTC, or unix, unix_ms; RFC 3339. What it cuts off is cut off downwards for since, upwards for until
+	Layout string `yaml:"layout,omitempty"` // Go's layout in UTC, or unix, unix_ms; RFC 3339. It is that of {start} too. What it cuts off is cut off downwards for since, upwards for until
 	Lag    string `yaml:"lag,omitempty"`    // how far the end stands behind the server's clock, such as 1m
 	Step   string `yaml:"step,omitempty"`   // the longest window that is asked for at once, such as 31d; empty: any
 	Late   bool   `yaml:"late,omitempty"`   // an item may be of any time when it is listed first (data is filled in): new is what is not known
@@ -147,7 +147,7 @@ type Login struct {
 // Paging is how the pages of one poll follow each other. With tail_cursor its cursor is also the place that is kept.
 type Paging struct {
 	Param   string `yaml:"param,omitempty"`   // name of what takes the cursor; empty: the list has one page, unless In is path or url
-	In      string `yaml:"in,omitempty"`      // where it goes: query (the default), body (Param is its path there), header, path ({cursor} in url), or url: the cursor is the next page's address
+	In      string `yaml:"in,omitempty"`      // where it goes: query (the default), body (Param is its path there, and limit, first and window are paths too), header, path ({cursor} in url), or url: the cursor is the next page's address
 	Cursor  string `yaml:"cursor,omitempty"`  // last_id: the id of the page's last item; page or offset: a number that counts; link: the Link header's rel=next; else a path into the response
 	Zero    bool   `yaml:"zero,omitempty"`    // page: they are counted from 0, not 1
 	More    string `yaml:"more,omitempty"`    // path to the boolean that says whether there are more pages; without it a page with a cursor and items has a next

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -117,7 +118,7 @@ func (h *HTTP) keep(l *listing, from *url.URL, next string, find lookup) (string
 			pairs[i] = key + "=" + ours
 		}
 	}
-	cursor := u.EscapedPath()
+	cursor := cmp.Or(u.EscapedPath(), "/")
 	if u.RawQuery != "" {
 		cursor += "?" + strings.Join(pairs, "&")
 	}
