@@ -32,6 +32,7 @@ type snapshotRound struct {
 	listed  map[string]bool
 	head    time.Time
 	broken  bool // an item could not be read: nothing is known to be missing
+	back    bool // something that was missing is listed again
 }
 
 func (s *snapshot) round(ctx context.Context, told *event.Polled) (again bool, err error) {
@@ -113,6 +114,7 @@ func (r *snapshotRound) take(ctx context.Context, page event.Page) error {
 			r.told.Repeated++
 			continue
 		}
+		r.back = r.back || was.missing
 		if !known && len(r.pos.Resources)+len(r.changes) >= maxResources && r.count() >= maxResources {
 			return fmt.Errorf("%s lists more than %d resources, the most that are compared with what they were: ask for less of it", r.label(), maxResources)
 		}
@@ -217,10 +219,10 @@ func (r *snapshotRound) end(ctx context.Context) error {
 	if missing {
 		r.askWhole()
 	}
-	changed := len(r.changes) > 0 || pos.Empty && len(r.listed) > 0
-	first := !pos.CaughtUp
+	// What was missing once must not count when it is missing again much later, so its return is stored at once.
+	due := !pos.CaughtUp || len(r.harvest.events) > 0 || r.back || pos.Empty && len(r.listed) > 0
 	pos.CaughtUp, pos.Empty = true, pos.Empty && len(r.listed) == 0
-	if first || len(r.harvest.events) > 0 || r.harvest.taken > 0 || changed && r.quiet.due() {
+	if due || len(r.changes) > 0 && r.quiet.due() {
 		return r.keep(ctx, r)
 	}
 	r.apply()
