@@ -40,7 +40,8 @@ const (
 func (f *feed) fetch(ctx context.Context, r Request, told *event.Polled) (event.Page, error) {
 	p := f.poller
 	p.progress.Within(fetchTime)
-	page, err := f.Fetcher.Fetch(ctx, f.conditional(r))
+	r = f.conditional(r)
+	page, err := f.Fetcher.Fetch(ctx, r)
 	if err != nil {
 		return event.Page{}, err
 	}

@@ -101,6 +101,12 @@ func (p *Poller) Run(ctx context.Context) error {
 	if p.Cron != nil && p.Cron.Next(time.Now()).IsZero() {
 		return fmt.Errorf("source %s would never be polled: its cron schedule names no day within five years", p.Source)
 	}
+	p.mu.Lock()
+	err := p.open()
+	p.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	defer p.progress.Rest()
 	for ctx.Err() == nil {
 		next, _ := p.poll(ctx, true)

@@ -38,17 +38,19 @@ func (f *feed) conditional(r Request) Request {
 	kept := f.kept
 	f.kept = Request{} // until the poll has ended well
 	same := kept
-	same.Validator = r.Validator
+	same.Validator = ""
 	if f.pages == 0 && same == r {
 		return kept
 	}
 	return r
 }
 
-// passed notes a page that was asked for with r.
+// passed notes a page that was asked for with r. One that has not changed keeps its validator.
 func (f *feed) passed(r Request, page event.Page) {
-	if f.pages++; f.pages == 1 && page.Validator != "" {
+	if page.Validator != "" || !page.NotModified {
+		r.Validator = page.Validator
+	}
+	if f.pages++; f.pages == 1 {
 		f.offered = r
-		f.offered.Validator = page.Validator
 	}
 }
