@@ -69,21 +69,21 @@ func (f *Fact) Holds(body []byte) bool {
 // Simulated is an API that can be simulated.
 type Simulated struct {
 	Name  string // of the preset that polls it
-	About string // a noun phrase
+	About string // what it is, such as "Flatpeak account"
 	New   func(Options) API
 }
 
 // APIs lists the simulated APIs, sorted by name.
 func APIs() []Simulated {
 	return []Simulated{
-		{"flatpeak", "a Flatpeak account", func(o Options) API { return NewFlatpeak(o) }},
-		{"github", "a GitHub repository", func(o Options) API { return NewGitHub(o) }},
-		{"nectar", "a Nectar account", func(o Options) API { return NewNectar(o) }},
-		{"openvolt", "an Openvolt account", func(o Options) API { return NewOpenvolt(o) }},
-		{"stripe", "a Stripe account", func(o Options) API { return NewStripe(o) }},
-		{"svix", "a Svix polling endpoint", func(o Options) API { return NewSvix(o) }},
-		{"svix-consumer", "a Svix polling endpoint that keeps its consumers' positions", func(o Options) API { return NewSvixConsumer(o) }},
-		{"utilityapi", "a UtilityAPI account", func(o Options) API { return NewUtilityAPI(o) }},
+		{"flatpeak", "Flatpeak account", func(o Options) API { return NewFlatpeak(o) }},
+		{"github", "GitHub repository", func(o Options) API { return NewGitHub(o) }},
+		{"nectar", "Nectar account", func(o Options) API { return NewNectar(o) }},
+		{"openvolt", "Openvolt account", func(o Options) API { return NewOpenvolt(o) }},
+		{"stripe", "Stripe account", func(o Options) API { return NewStripe(o) }},
+		{"svix", "Svix polling endpoint", func(o Options) API { return NewSvix(o) }},
+		{"svix-consumer", "Svix polling endpoint that keeps its consumers' positions", func(o Options) API { return NewSvixConsumer(o) }},
+		{"utilityapi", "UtilityAPI account", func(o Options) API { return NewUtilityAPI(o) }},
 	}
 }
 
