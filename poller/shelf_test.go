@@ -142,8 +142,10 @@ func (r *shelfRig) restart() {
 	}
 }
 
+// poll polls a second after what happened: Date has whole seconds.
 func (r *shelfRig) poll(t *testing.T) {
 	t.Helper()
+	time.Sleep(time.Second)
 	if err := r.Poll(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -214,4 +216,22 @@ func (c *chaos) rattle(s *fakeStore) {
 		}
 		return nil
 	}
+}
+
+// turning is a shelf that gives a page behind its last one: the last one again.
+type turning struct {
+	*shelf
+	n int
+}
+
+func (l *turning) Fetch(ctx context.Context, r Request) (event.Page, error) {
+	if n, _ := strconv.Atoi(r.Cursor); n >= len(l.things) {
+		r.Cursor = strconv.Itoa(len(l.things) - 1)
+	}
+	page, err := l.shelf.Fetch(ctx, r)
+	l.n++
+	if page.Next == "" {
+		page.Next = strconv.Itoa(len(l.things) + l.n)
+	}
+	return page, err
 }
