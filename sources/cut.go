@@ -6,14 +6,21 @@ import (
 	"github.com/tidwall/gjson"
 )
 
+// special are the characters that make a path of gjson more than keys with dots between them.
+const special = "|#@*?!{}[]()=<>%\\\""
+
 // array finds the array at a path of valid JSON; an empty path is the document. Where it can it returns the array with what stands
 // behind it, since looking for the end of a long one costs as much as going through it: elements sees the end.
 func array(doc gjson.Result, path string) gjson.Result {
 	if path == "" {
 		return doc
 	}
-	if first := doc.Get(path + ".0"); first.Index > 0 && first.Raw != "" && strings.HasPrefix(doc.Raw[first.Index:], first.Raw) {
-		if before := strings.TrimRight(doc.Raw[:first.Index], " \t\r\n"); before[len(before)-1] == '[' {
+	if strings.ContainsAny(path, special) { // one that can match in several places does so by what follows
+		return doc.Get(path)
+	}
+	first := doc.Get(path + ".0")
+	if at := first.Index - doc.Index; at > 0 && at < len(doc.Raw) && first.Raw != "" && strings.HasPrefix(doc.Raw[at:], first.Raw) {
+		if before := strings.TrimRight(doc.Raw[:at], " \t\r\n"); strings.HasSuffix(before, "[") {
 			return gjson.Result{Type: gjson.JSON, Raw: doc.Raw[len(before)-1:]}
 		}
 	}
@@ -43,7 +50,7 @@ type keys [3]string
 
 // plain reports whether all are keys of the item itself, or empty.
 func (k keys) plain() bool {
-	return !strings.ContainsAny(k[0]+k[1]+k[2], ".|#@*?!{}[]()=<>%\\\"")
+	return !strings.ContainsAny(k[0]+k[1]+k[2], "."+special)
 }
 
 // of finds the values of the keys.
