@@ -174,6 +174,32 @@ func TestFeedsInherit(t *testing.T) {
 	}
 }
 
+// What a request puts in by itself is no parameter.
+func TestRefsAreParametersOnly(t *testing.T) {
+	h, _ := source(t, `
+http:
+  url: 'https://a.example/{cursor}/{x}/{+u}'
+  query: {a: '{x}{q}'}
+  body: '{x}{b}'
+  first: {a: '{start}{f}{x}'}
+  ack: {url: '{id}{k}', body: '{id}{ids}{cursor}{l}'}
+  seek: {url: '{start}{m}', body: '{start}{n}'}
+  for_each: {url: '{e}', query: {a: '{g}'}, value: id, as: x}
+  auth: {oauth2: {token_url: '{t}', client_id: '{c}', client_secret: '{s}', params: {a: '{p}'}}}
+  fetch_one: '{id}{o}'
+  raw: '{not}{one}'
+  position: head_walk
+`)
+	var names []string
+	for _, r := range h.Refs() {
+		names = append(names, r.Name)
+	}
+	slices.Sort(names)
+	if got := strings.Join(names, " "); got != "b c e f g k l m n o p q s t u" {
+		t.Errorf("the parameters are %s", got)
+	}
+}
+
 func TestProblemsOfFeeds(t *testing.T) {
 	for _, test := range []struct{ old, new, path, text string }{
 		{"name: two", "name: one", "feeds[1].name", "another feed"},
