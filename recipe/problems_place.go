@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // place checks how a place is kept, and that what it needs is there and nothing that another needs.
@@ -265,8 +266,14 @@ func (h *HTTP) uses(name string) bool {
 	return false
 }
 
+// minEvery is the shortest time between two polls.
+const minEvery = 100 * time.Millisecond
+
 func (c *check) limits(l Limits) {
 	c.duration("limits.every", l.Every)
+	if every, err := Duration(l.Every); err == nil && every > 0 && every < minEvery {
+		c.add("limits.every", "is %q; want at least %v", l.Every, minEvery)
+	}
 	if l.Rate < 0 {
 		c.add("limits.rate", "is %v; want how many requests a second, such as 0.5", l.Rate)
 	}

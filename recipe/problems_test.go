@@ -83,6 +83,7 @@ func TestProblemsOfPlaces(t *testing.T) {
 		{window + since + "for_each: {url: 'https://b.example/x', value: id, as: x}\nquery: {a: '{x}'}", "for_each.url", "origin"},
 		{window + since + "for_each: {url: 'https://a.example/x', value: id, as: id}\nquery: {a: '{id}'}", "for_each.as", "none of cursor"},
 		{walk + "limits: {every: never}", "limits.every", "never"},
+		{walk + "limits: {every: 1ms}", "limits.every", "100ms"},
 		{walk + "limits: {rate: -1}", "limits.rate", "-1"},
 		{walk + "limits: {burst: 3}", "limits.rate", "missing"},
 		{walk + "limits: {reset: X-Reset}", "limits.reset_in", "missing"},

@@ -3,6 +3,7 @@ package recipe
 import (
 	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -57,10 +58,8 @@ var (
 
 // saysTheDay reports whether times can be written in a layout so that one day is not another.
 func saysTheDay(layout string) bool {
-	for _, word := range epochs {
-		if layout == word {
-			return true
-		}
+	if slices.Contains(epochs, layout) {
+		return true
 	}
 	at := time.Date(2026, 3, 4, 0, 0, 0, 0, time.UTC)
 	got, err := time.Parse(layout, at.Format(layout))
