@@ -114,6 +114,7 @@ func (t *tailCursor) request(ctx context.Context) (r Request, guess time.Time, e
 	if pos.Sought = (seeks || t.CanSeek) && !from.IsZero(); !pos.Sought {
 		return Request{}, time.Time{}, nil
 	}
+	from = from.Add(-time.Second) // not every API counts the time itself in; what is older is left out here
 	if !seeks {
 		return Request{From: from}, guess, nil
 	}

@@ -81,7 +81,7 @@ func (k *kept) start(s config.Source, now time.Time) string {
 func buildable(cfg *config.Config) error {
 	errs := []error{admin.CheckPath(cfg.Control)}
 	for _, s := range cfg.Sources {
-		_, err := newFetcher(s)
+		_, err := newFeeds(s)
 		errs = append(errs, err)
 	}
 	for _, s := range cfg.Sinks {

@@ -19,7 +19,6 @@ import (
 	"tidings/event"
 	"tidings/poller"
 	"tidings/sinks"
-	"tidings/sources"
 	"tidings/store"
 )
 
@@ -69,14 +68,14 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 		return err
 	}
 	for _, src := range cfg.Sources {
-		fetcher, err := newFetcher(src)
+		feeds, err := newFeeds(src)
 		if err != nil {
 			return err
 		}
 		e.pollers = append(e.pollers, &poller.Poller{
-			Source: src.Name, Feeds: []poller.Feed{{Kind: poller.Kind(src.HTTP.Position), Fetcher: fetcher}}, Store: e.store, Notify: notify,
+			Source: src.Name, Feeds: feeds, Store: e.store, Notify: notify,
 			Every: src.Every, Cron: src.Cron, Jitter: src.Jitter,
-			Start: firstRun(src.Start), Overlap: src.Overlap, Remember: cfg.Store.Remember,
+			Start: firstRun(src.Start), OnLost: poller.Lost(src.OnLost), Overlap: src.Overlap, Remember: cfg.Store.Remember,
 		})
 	}
 	for _, s := range cfg.Sinks {
@@ -101,16 +100,6 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 
 // fileBatch is how many deliveries that are due together share one sync of a file.
 const fileBatch = 256
-
-func newFetcher(s config.Source) (poller.Fetcher, error) {
-	fetcher, err := sources.New(s.HTTP, s.Values, sources.Options{
-		Source: s.Name, ExtraQuery: s.ExtraQuery, UserAgent: "tidings/" + version,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", s.Name, err)
-	}
-	return fetcher.Fetcher(), nil
-}
 
 func newSink(s config.Sink) (sink dispatch.Sink, err error) {
 	format := sinks.Format(s.Format)
