@@ -12,13 +12,17 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
 )
 
 //go:embed presets/*.yaml
 var presets embed.FS
 
-// maxPreset bounds a preset's file: the YAML parser takes quadratic time.
-const maxPreset = 64 << 10
+// maxPreset bounds a preset's file, and maxTokens the words and signs in it: the YAML parser takes quadratic time.
+const (
+	maxPreset = 64 << 10
+	maxTokens = 10_000
+)
 
 // Names lists the presets, sorted.
 func Names() []string {
@@ -91,6 +95,9 @@ func FindFile(file string) (*Preset, error) {
 func Parse(text []byte) (*Preset, error) {
 	if len(text) > maxPreset {
 		return nil, fmt.Errorf("it is longer than %d KiB", maxPreset>>10)
+	}
+	if len(lexer.Tokenize(string(text))) > maxTokens {
+		return nil, fmt.Errorf("it has more than %d words and signs", maxTokens)
 	}
 	p := new(Preset)
 	if err := yaml.UnmarshalWithOptions(text, p, yaml.Strict()); err != nil {
