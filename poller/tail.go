@@ -33,8 +33,8 @@ type tailPosition struct {
 
 // Bounds of what a tailPosition remembers.
 const (
-	maxTailIDs = 1024 // of a page that is listed again
-	clockSlack = 2 * time.Second
+	maxTailIDs = 1024            // of a page that is listed again
+	clockSlack = 2 * time.Second // how far a guess of the server's clock may be off; its Date has whole seconds
 )
 
 func (t *tailCursor) round(ctx context.Context, told *event.Polled) (again bool, err error) {
@@ -58,7 +58,7 @@ func (t *tailCursor) round(ctx context.Context, told *event.Polled) (again bool,
 		if t.pos.Start == nil {
 			t.resolve(&t.pos.common, clock(page), t.fresh)
 			t.pos.From = *t.pos.Start
-			if !guess.IsZero() && t.pos.Start.Sub(guess).Abs() > clockSlack {
+			if off := t.pos.Start.Sub(guess); !guess.IsZero() && (off < 0 || off > 2*clockSlack) {
 				t.pos.Cursor = ""
 				continue
 			}
@@ -95,7 +95,7 @@ func (t *tailCursor) load(ctx context.Context) error {
 }
 
 // request returns what to ask for next: what follows the cursor, or the list from a time on where it can be begun at one. guess is that
-// time as long as the server's clock isn't known.
+// time as long as the server's clock isn't known; where it was wrong the list is begun once more.
 func (t *tailCursor) request(ctx context.Context) (r Request, guess time.Time, err error) {
 	pos := t.pos
 	if pos.Cursor != "" && pos.Start != nil {
@@ -114,7 +114,10 @@ func (t *tailCursor) request(ctx context.Context) (r Request, guess time.Time, e
 	if pos.Sought = (seeks || t.CanSeek) && !from.IsZero(); !pos.Sought {
 		return Request{}, time.Time{}, nil
 	}
-	from = from.Add(-time.Second) // not every API counts the time itself in; what is older is left out here
+	from = from.Add(-clockSlack) // not every API counts the time itself in; what is older is left out here
+	if !guess.IsZero() {
+		guess = from
+	}
 	if !seeks {
 		return Request{From: from}, guess, nil
 	}

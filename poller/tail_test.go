@@ -156,7 +156,7 @@ func TestTailStartAt(t *testing.T) {
 		r.tail.happen("e", at)
 		r.poll(t)
 		r.want(t, "e")
-		if got := r.tail.requests[0].From; !got.Equal(at.Add(-time.Second)) {
+		if got := r.tail.requests[0].From; !got.Equal(at.Add(-clockSlack)) {
 			t.Errorf("asked from %v", got)
 		}
 	})
