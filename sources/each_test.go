@@ -149,9 +149,9 @@ func TestOneListOfMany(t *testing.T) {
 
 func TestValuesThatCanNotBeGoneThrough(t *testing.T) {
 	for want, fault := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
-		"answered 500":       func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(500); return true },
-		"has nothing at _id": func(w http.ResponseWriter, r *http.Request) bool { fmt.Fprint(w, `{"data":[{"id":"a"}]}`); return true },
-		"array of for_each":  func(w http.ResponseWriter, r *http.Request) bool { fmt.Fprint(w, `{"data":{}}`); return true },
+		"answered 500":                    func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(500); return true },
+		"has an item with nothing at _id": func(w http.ResponseWriter, r *http.Request) bool { fmt.Fprint(w, `{"data":[{"id":"a"}]}`); return true },
+		"array of for_each":               func(w http.ResponseWriter, r *http.Request) bool { fmt.Fprint(w, `{"data":{}}`); return true },
 		"more than 4096 bytes": func(w http.ResponseWriter, r *http.Request) bool {
 			fmt.Fprintf(w, `{"data":[{"_id":"%05000d"}]}`, 1)
 			return true
