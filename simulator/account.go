@@ -36,7 +36,9 @@ type vendor interface {
 	happen(t time.Time, typ string) []*entry
 }
 
-// account is what all simulated APIs share: the clock, the list of what happened, the faults, the counts.
+// account is what all simulated APIs share: the clock, the list of what happened, the faults, the counts. Under /_simulator/ it can be
+// watched and driven by scripts: GET events, facts and stats, POST events?n=5&late=2m&type=T, GET and POST faults (the text that
+// ParseFaults reads).
 type account struct {
 	vendor    vendor
 	seed      uint64

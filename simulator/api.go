@@ -39,15 +39,15 @@ type API interface {
 // Fact is what really happened, for a judge of what was delivered.
 type Fact struct {
 	Event
-	Key string // tells this fact from all others, and is found in a delivered event by API.Key
+	Key string `json:"key"` // tells this fact from all others, and is found in a delivered event by API.Key
 	// Body is the body of the vendor's webhook, byte for byte; for an API without an event list the resource in it, empty where it is
 	// no more.
-	Body     []byte
-	Resource string // of an API without an event list: the id of what has changed
+	Body     []byte `json:"-"`
+	Resource string `json:"resource,omitempty"` // of an API without an event list: the id of what has changed
 	// Gone says that the API does not list it any more, or did not at some time: its retention, Faults.Keep, or a newer version of
 	// the resource. Whoever asked too late could not see it.
-	Gone  bool
-	Acked bool // the client said that it has taken it in
+	Gone  bool `json:"gone"`
+	Acked bool `json:"acked"` // the client said that it has taken it in
 
 	shown [][]byte // the resource as it was listed otherwise, though nothing had happened to it
 }

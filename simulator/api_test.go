@@ -115,7 +115,7 @@ func TestEveryAPIHoldsBackAndLies(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return at.Sub(time.Now()).Round(time.Minute)
+			return time.Until(at).Round(time.Minute)
 		}
 		set(t, api, "date=1x:1h")
 		if ahead, again := date(), date(); ahead != 63*time.Minute || again != 3*time.Minute {

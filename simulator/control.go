@@ -21,6 +21,7 @@ func (a *account) newControl() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /_simulator/events", func(w http.ResponseWriter, _ *http.Request) { writeLines(w, a.Events()) })
 	mux.HandleFunc("POST /_simulator/events", a.postEvents)
+	mux.HandleFunc("GET /_simulator/facts", func(w http.ResponseWriter, _ *http.Request) { writeLines(w, a.Facts()) })
 	mux.HandleFunc("GET /_simulator/stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(a.Stats())

@@ -26,7 +26,8 @@ func (f *Fault) strikes(r *rand.Rand) bool {
 	return f.Share > 0 && r.Float64() < f.Share
 }
 
-// Faults is how a simulated API misbehaves. The zero value is an API that behaves.
+// Faults is how a simulated API misbehaves. The zero value is an API that behaves. A fault that an API can't have never strikes: Lost
+// and Loop want cursors or pages, NoTime an API whose events may be undated. EmptyEnd makes what a list of resources lacks look deleted.
 type Faults struct {
 	Disabled        Fault // 422 account_disabled, at any endpoint
 	RateLimited     Fault // 429 with Retry-After in seconds (For)

@@ -10,9 +10,6 @@ import (
 // GET /events/{id}. Where the documentation is silent it does what Stripe does, whose list Flatpeak's resembles: a page of
 // `ending_before` holds the events next to the cursor, and its has_more tells of still newer ones. A cursor that names no
 // listed event is answered with 404.
-//
-// Under /_simulator/ it can be watched and driven by scripts: GET events, GET stats, POST events?n=5&late=2m&type=T,
-// GET and POST faults (the text that ParseFaults reads).
 type Flatpeak struct {
 	account
 	accountID, key string

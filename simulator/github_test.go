@@ -111,7 +111,8 @@ func TestGitHubRateLimit(t *testing.T) {
 		c.gitHub(gitHubEvents)
 		resp, body := c.do("GET", gitHubEvents, "")
 		reset, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64)
-		if err != nil || resp.StatusCode != 403 || resp.Header.Get("X-RateLimit-Remaining") != "0" || !strings.Contains(string(body), "rate limit") {
+		if err != nil || resp.StatusCode != 403 || resp.Header.Get("X-RateLimit-Remaining") != "0" ||
+			!strings.Contains(string(body), "rate limit") {
 			t.Fatalf("%d %s %v", resp.StatusCode, body, resp.Header)
 		}
 		if until := time.Until(time.Unix(reset, 0)); until != time.Hour {
@@ -139,7 +140,12 @@ func TestGitHubRateLimit(t *testing.T) {
 }
 
 func FuzzParseGitHubQuery(f *testing.F) {
-	for _, seed := range []string{"page=2&per_page=100", "page=-1&per_page=0", "per_page=9999999999999999999", "page=9223372036854775807&per_page=7"} {
+	for _, seed := range []string{
+		"page=2&per_page=100",
+		"page=-1&per_page=0",
+		"per_page=9999999999999999999",
+		"page=9223372036854775807&per_page=7",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

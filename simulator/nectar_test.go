@@ -166,7 +166,12 @@ func TestNectarFacts(t *testing.T) {
 }
 
 func FuzzParseNectarQuery(f *testing.F) {
-	for _, seed := range []string{"page=2&limit=500", "startDate=2025-01-01&endDate=2024-12-31&dateType=UPDATED_DATE", "page=1e3", "endDate=0000-00-00"} {
+	for _, seed := range []string{
+		"page=2&limit=500",
+		"startDate=2025-01-01&endDate=2024-12-31&dateType=UPDATED_DATE",
+		"page=1e3",
+		"endDate=0000-00-00",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -174,7 +179,8 @@ func FuzzParseNectarQuery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if q, wrong := parseNectarQuery(values, nectarConnections); wrong == "" && (q.page < 1 || q.limit < 1 || q.limit > nectarConnections) {
+		q, wrong := parseNectarQuery(values, nectarConnections)
+		if wrong == "" && (q.page < 1 || q.limit < 1 || q.limit > nectarConnections) {
 			t.Errorf("%q: page %d of %d", text, q.page, q.limit)
 		}
 	})

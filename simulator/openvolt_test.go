@@ -160,7 +160,12 @@ func TestOpenvoltFacts(t *testing.T) {
 }
 
 func FuzzParseIntervalQuery(f *testing.F) {
-	for _, seed := range []string{"meter_id=m&lookback=1d", "meter_number=1&start_date=2022-11-1&end_date=2022-11-02T00:00:00Z", "meter_id=m&lookback=d", "customer_id=c&lookback=-1y"} {
+	for _, seed := range []string{
+		"meter_id=m&lookback=1d",
+		"meter_number=1&start_date=2022-11-1&end_date=2022-11-02T00:00:00Z",
+		"meter_id=m&lookback=d",
+		"customer_id=c&lookback=-1y",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

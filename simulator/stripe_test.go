@@ -42,7 +42,8 @@ func (c *caller) stripe(query string) (l stripeList) {
 	return l
 }
 
-// https://docs.stripe.com/api/pagination: reverse chronological, starting_after and ending_before, has_more, limit 1 to 100, 10 by default.
+// https://docs.stripe.com/api/pagination: reverse chronological, starting_after and ending_before, has_more, limit 1 to 100, 10 by
+// default.
 func TestStripePaging(t *testing.T) {
 	s, c := newStripe(t, Options{Seed: 3})
 	s.Backfill(250, time.Hour)
@@ -148,7 +149,12 @@ func TestStripeAuthentication(t *testing.T) {
 }
 
 func FuzzParseStripeQuery(f *testing.F) {
-	for _, seed := range []string{"limit=5&created[gte]=17", "created=-1&starting_after=x", "types[]=a&types[]=b", "created[lte]=99999999999999999999"} {
+	for _, seed := range []string{
+		"limit=5&created[gte]=17",
+		"created=-1&starting_after=x",
+		"types[]=a&types[]=b",
+		"created[lte]=99999999999999999999",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

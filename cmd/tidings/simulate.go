@@ -80,8 +80,8 @@ func newSimulateCommand() *cobra.Command {
 		Long: `Serves the API of every preset over HTTP, each under the preset's name: its login and paging, some events in the past and
 new ones as time goes on, with the quirks that the vendor documents. It prints a configuration that polls them.
 
-Scripts can watch and drive each one under NAME/_simulator/: GET events, GET stats, POST events?n=5&late=2m&type=T, GET and
-POST faults.
+Scripts can watch and drive each one under NAME/_simulator/: GET events, GET facts, GET stats,
+POST events?n=5&late=2m&type=T, GET and POST faults.
 
 ` + simulator.FaultsHelp(),
 		Args: noArgs,
@@ -153,7 +153,8 @@ They end with Ctrl-C. This configuration polls them; save it as config.yaml and 
 sources:
 `, url, events, rate)
 	for _, s := range apis {
-		fmt.Fprintf(w, "  %s:\n    preset: %[1]s\n    with: %s\n    every: 1s\n    start: earliest\n", s.Name, withLine(s.api.With(s.url)))
+		with := withLine(s.api.With(s.url))
+		fmt.Fprintf(w, "  %s:\n    preset: %[1]s\n    with: %s\n    every: 1s\n    start: earliest\n", s.Name, with)
 	}
 	fmt.Fprintf(w, "sinks:\n  archive:\n    file: {path: events/%%Y-%%m-%%d.jsonl}\n\n")
 }
