@@ -19,6 +19,7 @@ import (
 	"tidings/event"
 	"tidings/poller"
 	"tidings/sinks"
+	"tidings/sources"
 	"tidings/store"
 )
 
@@ -68,7 +69,7 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 		return err
 	}
 	for _, src := range cfg.Sources {
-		feeds, err := newFeeds(src)
+		feeds, err := newFeeds(src, sources.Options{})
 		if err != nil {
 			return err
 		}

@@ -11,11 +11,13 @@ import (
 	"tidings/sources"
 )
 
-// newFeeds makes the lists of a source, each with the fetcher that asks for it. It asks nobody anything.
-func newFeeds(s config.Source) ([]poller.Feed, error) {
+// newFeeds makes the lists of a source, each with the fetcher that asks for it, by what o says beside the source itself. It asks nobody
+// anything.
+func newFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
+	o.Source, o.ExtraQuery, o.UserAgent = s.Name, s.ExtraQuery, "tidings/"+version
 	var feeds []poller.Feed
 	for _, list := range s.HTTP.Lists(s.Feeds) {
-		feed, err := newFeed(s, list)
+		feed, err := newFeed(s, list, o)
 		if err != nil && list.Name != "" {
 			err = fmt.Errorf("feed %s: %w", list.Name, err)
 		}
@@ -27,7 +29,7 @@ func newFeeds(s config.Source) ([]poller.Feed, error) {
 	return feeds, nil
 }
 
-func newFeed(s config.Source, list recipe.Feed) (poller.Feed, error) {
+func newFeed(s config.Source, list recipe.Feed, o sources.Options) (poller.Feed, error) {
 	feed := poller.Feed{
 		Name: list.Name, Kind: poller.Kind(list.Position), Order: poller.Order(list.Order),
 		CanSeek: canSeek(list.First), Late: list.Window.Late, Changes: list.Changes.Resource != "",
@@ -45,9 +47,7 @@ func newFeed(s config.Source, list recipe.Feed) (poller.Feed, error) {
 			return feed, fmt.Errorf("%s is %q: %w", d.key, d.text, err)
 		}
 	}
-	fetcher, err := sources.New(list.HTTP, s.Values, sources.Options{
-		Source: s.Name, ExtraQuery: s.ExtraQuery, UserAgent: "tidings/" + version,
-	})
+	fetcher, err := sources.New(list.HTTP, s.Values, o)
 	if err != nil {
 		return feed, err
 	}
