@@ -3,6 +3,7 @@ package sources
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -33,9 +34,7 @@ func newEcho(t testing.TB, body string) *echo {
 		}
 		e.asked = append(e.asked, strings.TrimSpace(r.Method+" "+r.URL.RequestURI()+" "+string(sent)))
 		e.last = r
-		for key, values := range e.header {
-			w.Header()[key] = values
-		}
+		maps.Copy(w.Header(), e.header)
 		io.WriteString(w, e.body(r))
 	}))
 	t.Cleanup(e.Close)

@@ -58,7 +58,7 @@ func linkParams(s string) (next, anchored bool, rest string) {
 			anchored = true
 		case strings.EqualFold(name, "rel") && first:
 			first = false
-			for _, word := range strings.Fields(value) {
+			for word := range strings.FieldsSeq(value) {
 				next = next || strings.EqualFold(word, "next")
 			}
 		}
