@@ -49,7 +49,9 @@ func (d *decoder) rereadableAs(parameter string, parts ...part) {
 }
 
 // reloader makes a source's Reload.
-func reloader(values map[string]event.Secret, files map[string][]piece, readFile func(string) ([]byte, error)) func() (map[string]event.Secret, error) {
+func reloader(
+	values map[string]event.Secret, files map[string][]piece, readFile func(string) ([]byte, error),
+) func() (map[string]event.Secret, error) {
 	if len(files) == 0 {
 		return nil
 	}

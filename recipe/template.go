@@ -44,7 +44,8 @@ func ParseTemplate(text string) (Template, error) {
 		}
 		name, slashes := strings.CutPrefix(text[i+1:i+end], "+")
 		if !validName(name) {
-			return Template{}, fmt.Errorf("has {%.40q} where a name of letters, digits and _ . : @ - should stand; a brace itself is written {{", name)
+			return Template{}, fmt.Errorf("has {%.40q} where a name of letters, digits and _ . : @ - should stand; a brace itself is written {{",
+				name)
 		}
 		if literal.Len() > 0 {
 			t.parts = append(t.parts, part{text: literal.String()})
