@@ -33,8 +33,15 @@ type answer struct {
 	over    bool // the body is longer than asked for, and not here
 }
 
-// judge says what an answer means by the recipe's rules and by its status: nil for a success.
+// judge says what an answer means: nil for a success. All who share the credential heed what it says about limits.
 func (h *HTTP) judge(a answer) error {
+	err := h.meaning(a)
+	h.heed(a, err)
+	return err
+}
+
+// meaning is what an answer means by the recipe's rules and by its status.
+func (h *HTTP) meaning(a answer) error {
 	if r := h.rule(a); r != nil {
 		switch r.Means {
 		case recipe.Refused:
@@ -53,6 +60,8 @@ func (h *HTTP) judge(a answer) error {
 	switch {
 	case a.status/100 == 2, a.status == http.StatusNotModified && a.checked:
 		return nil
+	case a.status == http.StatusProxyAuthRequired:
+		return a.is(event.SourceFailing, proxyRefuses)
 	case a.status == http.StatusUnauthorized:
 		return a.is(event.SourceRefused, "the API does not take the credentials; check them")
 	case a.status == http.StatusForbidden && a.limits.Remaining != "" && number(a.header.Get(a.limits.Remaining)) == 0:

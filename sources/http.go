@@ -28,7 +28,8 @@ type Options struct {
 	LoginTimeout time.Duration           // of a login; 15s
 	MaxBody      int64                   // bytes of one page, decompressed; 32 MiB
 	UserAgent    string                  // "tidings"
-	Transport    http.RoundTripper       // one of its own, with the proxy of the environment
+	Transport    http.RoundTripper       // one of its own, with the proxy of the environment; see NewTransport
+	Budgets      *Budgets                // shared by all sources of a process; its own
 }
 
 // HTTP fetches from one JSON event list. It implements poller.Fetcher and is safe for use by several goroutines at once.
@@ -40,12 +41,13 @@ type HTTP struct {
 	veil    veil // all values; a request's token comes on top
 	list    lister
 	events  listing
-	each    *values      // what the list is made for each of; nil where it is one
-	types   changes      // of a list of resources
-	origin  string       // what credentials go to
-	url     *url.URL     // of the list, for its origin and its login; what a request puts in has a sample's value
-	header  http.Header  // of every request, with credentials that need no login
-	login   *session     // nil without a login
+	each    *values     // what the list is made for each of; nil where it is one
+	types   changes     // of a list of resources
+	origin  string      // what credentials go to
+	url     *url.URL    // of the list, for its origin and its login; what a request puts in has a sample's value
+	header  http.Header // of every request, with credentials that need no login
+	login   *session    // nil without a login or an OAuth2 server
+	budget  *budget
 	size    atomic.Int64 // how many items pages are asked for now; 0: as the recipe says
 	date    atomic.Int64 // the server's clock at its last answer; 0: not known
 }
@@ -161,7 +163,7 @@ func (h *HTTP) FetchOne(ctx context.Context, id string) (event.Event, error) {
 	return e, nil
 }
 
-// get makes a request with what auth asks for: with a login, once more with a new token when the API answers 401. What it returns
+// get makes a request with what auth asks for: with a token, once more with a new token when the API answers 401. What it returns
 // is a success by its status and by the recipe's rules.
 func (h *HTTP) get(ctx context.Context, r request) (answer, error) {
 	r.timeout = h.options.Timeout
@@ -174,7 +176,7 @@ func (h *HTTP) get(ctx context.Context, r request) (answer, error) {
 		return a, h.judge(a)
 	}
 	for first := true; ; first = false {
-		token, err := h.token(ctx, r.token)
+		token, err := h.login.get(ctx, r.token)
 		if err != nil {
 			return answer{}, err
 		}
@@ -201,10 +203,10 @@ func (o Options) withDefaults() Options {
 	o.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
 	o.UserAgent = cmp.Or(o.UserAgent, "tidings")
 	if o.Transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxResponseHeaderBytes = 256 << 10
-		t.MaxIdleConnsPerHost = 2
-		o.Transport = t
+		o.Transport = defaultTransport()
+	}
+	if o.Budgets == nil {
+		o.Budgets = new(Budgets)
 	}
 	return o
 }

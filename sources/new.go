@@ -66,11 +66,16 @@ func New(r recipe.HTTP, values map[string]event.Secret, o Options) (*HTTP, error
 			return nil, err
 		}
 	}
-	if r.Auth.Login != nil {
-		if h.login, err = h.newSession(*r.Auth.Login); err != nil {
-			return nil, err
-		}
+	switch {
+	case r.Auth.Login != nil:
+		h.login, err = h.newLogin(*r.Auth.Login)
+	case r.Auth.OAuth2 != nil:
+		h.login, err = h.newOAuth2(*r.Auth.OAuth2)
 	}
+	if err != nil {
+		return nil, err
+	}
+	h.budget = h.options.Budgets.share(h.credential(), r.Limits)
 	if r.FetchOne != "" {
 		if _, err := h.one("id"); err != nil {
 			return nil, err
@@ -97,6 +102,9 @@ func (h *HTTP) secrets() []string {
 	if password, ok := h.url.User.Password(); ok {
 		texts = append(texts, password, basic(h.url.User.Username(), password))
 	}
+	if t, ok := h.options.Transport.(*Transport); ok {
+		texts = append(texts, t.secrets(h.url)...)
+	}
 	return texts
 }
 
@@ -117,6 +125,15 @@ func expand(path, text string, find lookup) (string, error) {
 
 // expandURL does so for a URL, which has to be of the origin that credentials go to.
 func (h *HTTP) expandURL(path, text string, find lookup) (*url.URL, error) {
+	u, err := expandAddress(path, text, find)
+	if err == nil && h.origin != "" && recipe.Origin(u) != h.origin {
+		return nil, fmt.Errorf("%s is of another origin than url; credentials go to one origin only", path)
+	}
+	return u, err
+}
+
+// expandAddress does so for a URL of any origin.
+func expandAddress(path, text string, find lookup) (*url.URL, error) {
 	t, err := recipe.ParseTemplate(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
@@ -128,9 +145,6 @@ func (h *HTTP) expandURL(path, text string, find lookup) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%s, its values put in, is not an address: want https:// or http://, a host, a path, and no # part", path)
-	}
-	if h.origin != "" && recipe.Origin(u) != h.origin {
-		return nil, fmt.Errorf("%s is of another origin than url; credentials go to one origin only", path)
 	}
 	return u, nil
 }

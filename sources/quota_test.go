@@ -86,6 +86,7 @@ func TestWhatAPIsSayAboutRateLimits(t *testing.T) {
 			t.Errorf("%v: wait %s, %v; want %s", test.headers, page.Wait, err, test.wait)
 		}
 		status = 429
+		h.budget = new(budget) // which heeds what the page said
 		_, err = h.Fetch(t.Context(), poller.Request{})
 		if fe := fetchError(t, err); fe.After != test.after || fe.Health != event.SourceLimited {
 			t.Errorf("%v: after %s, %s; want %s", test.headers, fe.After, fe.Health, test.after)

@@ -72,6 +72,9 @@ func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 	a := answer{
 		what: r.what, private: r.private, placed: r.placed, checked: r.conditional, limits: h.recipe.Limits, veil: h.veil.with(r.token),
 	}
+	if err := h.turn(ctx, r.what); err != nil {
+		return a, err
+	}
 	bounded, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(bounded, r.method, r.url.String(), strings.NewReader(r.body))
@@ -164,12 +167,16 @@ func (a answer) broken(ctx, bounded context.Context, r request, err error, cutOf
 	if u, ok := errors.AsType[*url.Error](err); ok { // it quotes the URL, query and all
 		err = u.Err
 	}
-	return failing("%s: %s", r.what, a.veil.text(err.Error()))
+	return failing("%s: %s", r.what, a.veil.text(explain(err)))
 }
 
 // checkRedirect follows a redirect within the origin only: every request carries credentials.
 func (h *HTTP) checkRedirect(req *http.Request, via []*http.Request) error {
-	if recipe.Origin(req.URL) != h.origin {
+	return within(h.origin, req, via)
+}
+
+func within(origin string, req *http.Request, via []*http.Request) error {
+	if recipe.Origin(req.URL) != origin {
 		return fmt.Errorf("it redirects to another origin, %s://%s, which is not followed, as credentials go to one origin only; "+
 			"if the API has moved, give its new address", req.URL.Scheme, req.URL.Host)
 	}
