@@ -102,13 +102,13 @@ func TestEveryPresetMakesASource(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		with := ""
+		var with strings.Builder
 		for param, about := range p.With {
 			if about.Required {
-				with += param + ": x, "
+				with.WriteString(param + ": x, ")
 			}
 		}
-		c := mustLoad(t, "/c.yaml", "sources: {a: {preset: "+name+", with: {"+with+"}}}\n"+goodSink, nil, nil)
+		c := mustLoad(t, "/c.yaml", "sources: {a: {preset: "+name+", with: {"+with.String()+"}}}\n"+goodSink, nil, nil)
 		if c.Sources[0].Identity == "" {
 			t.Errorf("%s has no identity", name)
 		}
