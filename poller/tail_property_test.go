@@ -21,9 +21,9 @@ var tailSeed = flag.Uint64("tail.seed", 0, "run this seed of TestEveryTail alone
 // a commit. Whatever happened, each event is taken in once, and none from before the start; each loss that was met is told, and nothing else
 // is; what is committed never lies behind what is not.
 func TestEveryTail(t *testing.T) {
-	schedules := uint64(400)
+	schedules := uint64(200)
 	if testing.Short() {
-		schedules = 100
+		schedules = 50
 	}
 	first := uint64(1)
 	if *tailSeed > 0 {

@@ -274,3 +274,43 @@ func TestDescribeATail(t *testing.T) {
 		}
 	})
 }
+
+// An undated event is as old as the dated one in front of it, on another page and before a crash too.
+func TestTailUndatedEventsOfAFirstWalk(t *testing.T) {
+	in(t, func(t *testing.T) {
+		at := time.Now().Truncate(time.Second)
+		r := newTail(Start{Kind: StartAt, At: at})
+		r.tail.size = 1
+		r.tail.happen("undated before", time.Time{})
+		r.tail.happen("before", at.Add(-time.Minute))
+		r.tail.happen("undated before too", time.Time{})
+		r.tail.happen("e", at)
+		r.tail.happen("undated", time.Time{})
+		r.tail.happen("undated too", time.Time{})
+		for n := range 8 {
+			requests := 0
+			r.tail.before = func(Request) error {
+				if requests++; n < 7 && requests == 2 {
+					return errors.New("503")
+				}
+				return nil
+			}
+			_ = r.Poll(t.Context())
+			r.boot(Start{Kind: StartAt, At: at})
+			time.Sleep(time.Minute)
+		}
+		r.want(t, "e", "undated", "undated too")
+	})
+}
+
+// Once the list was read to its end after a loss, what it lists behind that is new, however old it is.
+func TestTailTakesOldEventsAfterALoss(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := seenTail(t, 15)
+		r.away(1)
+		r.poll(t)
+		r.tail.happen("late", time.Now().Add(-time.Hour))
+		r.poll(t)
+		r.want(t, append(ids("e", 0, 14), "new0", "late")...)
+	})
+}
