@@ -30,12 +30,13 @@ type Feed struct {
 	Fetcher Fetcher
 	Order   Order         // as declared; compared with what comes. Empty: HeadWalk newest, TailCursor oldest, else none
 	Retain  time.Duration // how long the API lists an event; 0: not known
+	Longest time.Duration // that one Fetch may take, for the watchdog; 0: six minutes
 	CanSeek bool          // TailCursor: a list can be begun at a time (Request.From, or a Seeker)
 
 	Lag     time.Duration // TimeWindow: the window ends that far behind the server's clock
 	Step    time.Duration // TimeWindow: no longer window is asked for at once; 0: any
 	Late    bool          // TimeWindow: an item may be of any time when it is first listed
-	Single  bool          // TimeWindow: the list has no further pages; one that is full makes the window narrower
+	Single  bool          // no list has more than one page. TimeWindow: a full one makes the window narrower; Snapshot: nothing is missing from it
 	Counted bool          // TimeWindow: pages are numbers or offsets, so what leaves the list moves what follows it to an earlier page
 	Changes bool          // Snapshot always, TimeWindow where set: the list is one of resources, and Fetcher a Wrapper
 }

@@ -31,7 +31,7 @@ type snapshotRound struct {
 	changes map[string]resource // what the harvest makes of the position; the zero resource is deleted
 	listed  map[string]bool
 	head    time.Time
-	broken  bool // an item could not be read: nothing is known to be missing
+	partial bool // an item could not be read, or there may be more than the one page that the API gives: nothing is known to be missing
 	back    bool // something that was missing is listed again
 }
 
@@ -67,6 +67,7 @@ func (s *snapshot) round(ctx context.Context, told *event.Polled) (again bool, e
 				return false, err
 			}
 		}
+		r.partial = r.partial || page.Full && s.Single
 		if err := r.take(ctx, page); err != nil {
 			return false, err
 		}
@@ -101,7 +102,7 @@ func (s *snapshot) load() error {
 func (r *snapshotRound) take(ctx context.Context, page event.Page) error {
 	for _, e := range page.Events {
 		if e.Broken != "" || e.Resource == "" {
-			r.broken = true
+			r.partial = true
 			if err := r.aside(ctx, e); err != nil {
 				return err
 			}
@@ -190,7 +191,7 @@ func (r *snapshotRound) hold(ctx context.Context, e event.Event) error {
 // end compares what was listed with all that there was, and commits what is left to be told.
 func (r *snapshotRound) end(ctx context.Context) error {
 	pos := r.pos
-	if len(r.listed) == 0 && len(pos.Resources) > 0 && !r.broken && !pos.Empty {
+	if len(r.listed) == 0 && len(pos.Resources) > 0 && !r.partial && !pos.Empty {
 		pos.Empty = true
 		r.askWhole()
 		if r.quiet.due() {
@@ -203,7 +204,7 @@ func (r *snapshotRound) end(ctx context.Context) error {
 	missing := false
 	for _, id := range pos.ids() {
 		was, known := r.resource(id)
-		if r.listed[id] || r.broken || !known {
+		if r.listed[id] || r.partial || !known {
 			continue
 		}
 		if !was.missing {

@@ -358,105 +358,6 @@ func TestWhatMovesToAnEarlierPageIsNotMissed(t *testing.T) {
 	})
 }
 
-func TestAQuietWindowDoesNotForget(t *testing.T) {
-	in(t, func(t *testing.T) {
-		r := newWindowRig(Feed{}, Start{Kind: StartNow})
-		r.poll(t)
-		r.shelf.put("e1", time.Now())
-		time.Sleep(time.Second)
-		r.poll(t)
-		time.Sleep(91 * 24 * time.Hour)
-		clear(r.store.known) // longer than ids are remembered
-		r.restart()
-		r.poll(t)
-		r.shelf.put("e2", time.Now())
-		r.poll(t)
-		r.want(t, "e1", "e2")
-		// Nor is what came in a longer absence taken for forgotten.
-		time.Sleep(time.Hour)
-		r.shelf.put("e3", time.Now())
-		time.Sleep(100 * 24 * time.Hour)
-		clear(r.store.known)
-		r.restart()
-		r.poll(t)
-		r.want(t, "e1", "e2", "e3")
-	})
-}
-
-func TestAWindowsAbsenceIsAGap(t *testing.T) {
-	in(t, func(t *testing.T) {
-		r := newWindowRig(Feed{Retain: 30 * 24 * time.Hour}, Start{Kind: StartNow})
-		r.poll(t)
-		r.shelf.put("e1", time.Now())
-		r.poll(t)
-		for range 100 { // quiet, and asked all the time
-			time.Sleep(24 * time.Hour)
-			r.poll(t)
-		}
-		r.restart()
-		r.poll(t)
-		if len(r.store.gaps) > 0 {
-			t.Fatalf("a quiet list has a gap: %+v", r.store.gaps)
-		}
-		r.restart()
-		time.Sleep(40 * 24 * time.Hour)
-		r.shelf.put("e2", time.Now())
-		time.Sleep(time.Hour)
-		r.poll(t)
-		r.poll(t)
-		if len(r.store.gaps) != 1 || r.store.gaps[0].Certain || time.Since(r.store.gaps[0].To) < time.Hour {
-			t.Errorf("gaps %+v", r.store.gaps)
-		}
-		r.want(t, "e1", "e2")
-		r.restart()
-		r.OnLost = LostStop
-		time.Sleep(40 * 24 * time.Hour)
-		r.shelf.put("e3", time.Now())
-		for range 3 {
-			if r.Poll(t.Context()) == nil {
-				t.Fatal("it goes on")
-			}
-		}
-		if len(r.store.gaps) != 2 {
-			t.Errorf("gaps %+v", r.store.gaps)
-		}
-		r.want(t, "e1", "e2")
-	})
-}
-
-func TestABeginningThatTheAPIDoesNotTake(t *testing.T) {
-	for _, policy := range []Lost{LostFromTime, LostFromNow} {
-		in(t, func(t *testing.T) {
-			r := newWindowRig(Feed{}, Start{Kind: StartEarliest})
-			r.OnLost = policy
-			r.shelf.put("e1", time.Now())
-			time.Sleep(time.Second)
-			r.poll(t)
-			time.Sleep(200 * 24 * time.Hour)
-			r.shelf.put("e2", time.Now())
-			r.shelf.before = func(q Request) error {
-				if time.Since(q.Since) > 180*24*time.Hour {
-					return &FetchError{Health: event.SourceFailing, Lost: true, Err: errors.New("since is too early")}
-				}
-				return nil
-			}
-			time.Sleep(time.Hour)
-			err := r.Poll(t.Context())
-			_ = r.Poll(t.Context())
-			if (err == nil) != (policy == LostFromNow) || len(r.store.gaps) != 1 {
-				t.Fatalf("%s: %v, gaps %+v", policy, err, r.store.gaps)
-			}
-			if policy == LostFromTime {
-				r.want(t, "e1")
-				return
-			}
-			r.shelf.put("e3", time.Now())
-			r.poll(t)
-			r.want(t, "e1", "e3")
-		})
-	}
-}
-
 func TestUndatedHistoryOfAWindow(t *testing.T) {
 	in(t, func(t *testing.T) {
 		r := newWindowRig(Feed{}, Start{Kind: StartNow})
@@ -475,6 +376,58 @@ func TestAChangesFeedNeedsAWrapper(t *testing.T) {
 		p := &Poller{Source: "s", Feeds: []Feed{feed}, Store: newFakeStore()}
 		if err := p.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "changed") {
 			t.Error(err)
+		}
+	}
+}
+
+// An API that knows whole days only lists more than a short window asks for. The place stays within what was read to its end.
+func TestAStepThatListsMoreThanItsWindow(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newWindowRig(Feed{Step: time.Hour}, Start{Kind: StartNow})
+		r.shelf.grain, r.shelf.size = 24*time.Hour, 1000
+		r.poll(t)
+		for i := range 20 {
+			time.Sleep(time.Hour)
+			r.shelf.put(fmt.Sprint("e", i), time.Now())
+		}
+		r.shelf.before = func(Request) error {
+			if len(r.shelf.requests) == 4 {
+				return &FetchError{Health: event.SourceFailing, Err: errors.New("503")}
+			}
+			return nil
+		}
+		time.Sleep(time.Second)
+		begun := r.window(t).From
+		if r.Poll(t.Context()) == nil {
+			t.Fatal("no error")
+		}
+		if pos := r.window(t); pos.Time.After(begun.Add(3 * time.Hour)) {
+			t.Errorf("two windows of an hour from %v on were read, and the place is %v", begun, pos.Time)
+		}
+	})
+}
+
+func TestAHarvestIsPutInOrder(t *testing.T) {
+	now := time.Now()
+	for order, want := range map[Order]string{Newest: "[d c b a]", Oldest: "[b a d c]", Unordered: "[b a d c]"} {
+		f := &feed{Feed: Feed{Order: order}}
+		h := f.newHarvest(0)
+		for _, e := range []event.Event{{ID: "b", Time: now}, {ID: "a"}, {ID: "d", Time: now}, {ID: "c", Time: now.Add(time.Second)}} {
+			if order == Newest {
+				e.Time = map[bool]time.Time{true: now}[e.ID != "a"]
+			}
+			h.add(e, false)
+		}
+		if order == Newest {
+			slices.SortFunc(h.events, func(a, b gathered) int { return strings.Compare(a.ID, b.ID) })
+		}
+		h.sort()
+		var got []string
+		for _, g := range h.events {
+			got = append(got, g.ID)
+		}
+		if fmt.Sprint(got) != want {
+			t.Errorf("%s: %v, want %s", order, got, want)
 		}
 	}
 }

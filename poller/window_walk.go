@@ -10,9 +10,6 @@ import (
 	"tidings/event"
 )
 
-// errCrowded is how a window fails that has more than the API lists of it.
-var errCrowded = errors.New("there is more in it than the API lists")
-
 // minSpan is the shortest window worth asking for: times have whole seconds often.
 const minSpan = time.Second
 
@@ -64,10 +61,10 @@ func (r *windowRound) pass(ctx context.Context, s span, first *event.Page) (page
 				return pages, fresh, err
 			}
 		}
-		switch cursor = page.Next; {
-		case cursor == "" && page.Full && r.Single:
-			return pages + 1, fresh, &crowded{page: page.Events}
-		case cursor == "" || page.Idle:
+		if page.Full && r.Single {
+			return pages + 1, fresh, &crowded{page: page.Events, whole: cursor == "" && page.Next == ""}
+		}
+		if cursor = page.Next; cursor == "" || page.Idle {
 			return pages + 1, fresh, nil
 		}
 	}
@@ -77,13 +74,14 @@ func (r *windowRound) ask(ctx context.Context, s span, cursor string) (event.Pag
 	return r.fetch(ctx, Request{Cursor: cursor, Since: s.since, Until: s.until}, r.told)
 }
 
-// crowded is errCrowded: the page that was full, or why a further one can't be had.
+// crowded is how a window fails that has more than the API lists of it: the page that was full, or why a further one can't be had.
 type crowded struct {
 	page  []event.Event
+	whole bool // the page is all that the window lists; else there is one for each of several lists
 	cause error
 }
 
-func (c *crowded) Error() string { return errCrowded.Error() }
+func (c *crowded) Error() string { return "there is more in the window than the API lists" }
 
 // narrow takes a window in by shorter ones. Of a list that shows its oldest event first the next one begins where the page ended.
 func (r *windowRound) narrow(ctx context.Context, s span, c *crowded) error {
@@ -94,7 +92,7 @@ func (r *windowRound) narrow(ctx context.Context, s span, c *crowded) error {
 		}
 	}
 	slices.SortFunc(times, time.Time.Compare)
-	if r.Order == Oldest && c.cause == nil {
+	if r.Order == Oldest && c.whole {
 		if len(times) == 0 || !times[len(times)-1].After(s.since) {
 			return r.impassable(s, c)
 		}
