@@ -223,3 +223,34 @@ func TestWhichPagesAreHalved(t *testing.T) {
 		server.Close()
 	}
 }
+
+// A tail is never begun anew, so its pages are whole again once it has come to its end.
+func TestATailsPagesAreWholeAgainAfterItsEnd(t *testing.T) {
+	var limits []string
+	backlog := 4
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		limit := 0
+		fmt.Sscan(r.URL.Query().Get("limit"), &limit)
+		limits = append(limits, r.URL.Query().Get("limit"))
+		n := min(limit, backlog)
+		if n*100 < 300 {
+			backlog -= n
+		}
+		fmt.Fprintf(w, `{"data":[%s],"next":"t%d","done":%v}`, strings.TrimSuffix(strings.Repeat(`{"id":"a","x":"`+strings.Repeat("x", 100)+`"},`, n), ","), backlog, backlog == 0)
+	}))
+	defer server.Close()
+	h, err := New(recipe.HTTP{
+		URL: server.URL, Items: "data", ID: "id", Position: "tail_cursor", Paging: recipe.Paging{Param: "c", Cursor: "next", Done: "done", Limit: "limit", Size: 8},
+	}, nil, Options{MaxBody: 320})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cursor := range []string{"t4", "t2", "t0"} {
+		if _, err := h.Fetch(t.Context(), poller.Request{Cursor: cursor}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := strings.Join(limits, " "); got != "8 4 2 2 8" {
+		t.Errorf("asked for %s", got)
+	}
+}

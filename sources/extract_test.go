@@ -194,6 +194,13 @@ func TestResources(t *testing.T) {
 	if e := one(h, `{"status":"ok"}`); e.Resource != hash(`{"status":"ok"}`) || e.ID == "" {
 		t.Errorf("a resource without an id: %+v", e)
 	}
+	r.ID = "n"
+	if h, err = New(r, nil, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if e := one(h, connection); e.ID != a.ID {
+		t.Errorf("a snapshot's id is %s, not its version, %s", e.ID, a.ID)
+	}
 	gone := event.Event{ID: "c1@deleted", Resource: "c1"}
 	for change, e := range map[poller.Change]event.Event{poller.Created: a, poller.Updated: a, poller.Deleted: gone} {
 		if !h.Wrap(&e, change) {

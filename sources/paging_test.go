@@ -254,13 +254,14 @@ func TestATailGoesOnWhereItEnded(t *testing.T) {
 // An empty page with the same address is how Auth0 says that nothing is there, and the first answer of Svix has none either.
 func TestAnEmptyPageOfATail(t *testing.T) {
 	for body, want := range map[string]string{
-		`{"data":[],"next":"t1","done":true}`:            "t1 idle",
-		`{"data":[],"next":"t2","done":false}`:           "t2",
-		`{"data":[],"next":null,"done":true}`:            " idle",
-		`{"data":[{"id":"a"}],"next":null,"done":true}`:  " idle",
-		`{"data":[{"id":"a"}],"next":"t1","done":false}`: "error",
-		`{"data":[],"next":"t1","done":false}`:           "error",
-		`{"data":[],"next":"t2"}`:                        "error",
+		`{"data":[],"next":"t1","done":true}`:                                        "t1 idle",
+		`{"data":[],"next":"t2","done":false}`:                                       "t2",
+		`{"data":[],"next":null,"done":true}`:                                        " idle",
+		`{"data":[{"id":"a"}],"next":null,"done":true}`:                              " idle",
+		`{"data":[{"id":"a"}],"next":"t1","done":false}`:                             "error",
+		`{"data":[],"next":"t1","done":false}`:                                       "error",
+		`{"data":[],"next":"t2"}`:                                                    "error",
+		`{"data":[],"next":"` + strings.Repeat("x", maxCursor+1) + `","done":false}`: "error",
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) }))
 		defer server.Close()

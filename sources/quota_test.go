@@ -52,6 +52,7 @@ func TestWhatAPIsSayAboutRateLimits(t *testing.T) {
 		{recipe.Limits{}, map[string]string{"RateLimit": `"a, b; c";r=0;t=3, "daily" ; r=0; t=40;pk=:abc=:`}, 40 * time.Second, 40 * time.Second},
 		{recipe.Limits{}, map[string]string{"RateLimit": `"burst";r=0, "daily";r=7`, "RateLimit-Policy": `"burst";q=100;w=60,"daily";q=1000;w=86400`}, time.Minute, time.Minute},
 		{recipe.Limits{}, map[string]string{"RateLimit": `"x;r=0`}, 0, 0},
+		{recipe.Limits{}, map[string]string{"RateLimit": `"x;r=0;t=99,\";r=0;t=99,y";r=5;t=3`}, 0, 0},
 		{recipe.Limits{}, map[string]string{"RateLimit": `;;=,,"`}, 0, 0},
 		// Retry-After counts first.
 		{recipe.Limits{}, map[string]string{"Retry-After": "3", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "30"}, 30 * time.Second, 3 * time.Second},
