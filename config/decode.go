@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"tidings/event"
 )
 
 // decoder reads one file. It never stops at a problem: what can't be read is left at its default and told.
@@ -22,9 +24,10 @@ type decoder struct {
 	seen     map[string]value // every value that was read, by its path
 	tables   []scope          // of the mappings around the one that is being read, outermost first
 	onTable  func(path string, keys []string)
-	later    []func()           // checks that need the whole file
-	presets  string             // absolute directory of the user's own presets; empty: none
-	files    map[string][]piece // of the source that is being read: its values that come from files, by parameter
+	later    []func()                             // checks that need the whole file
+	presets  string                               // absolute directory of the user's own presets; empty: none
+	identify func(map[string]event.Secret) string // the identity that values give the source that is being read; nil where it has none of them
+	files    map[string][]piece                   // of the source that is being read: its values that come from files, by parameter
 }
 
 // table is what may stand in one mapping.

@@ -38,6 +38,18 @@ func (d *decoder) httpSource(v value, found map[string]value, s *Source) {
 		return
 	}
 	s.Identity = httpIdentity(s.HTTP.URL, u)
+	list := s.HTTP.URL
+	d.identify = func(values map[string]event.Secret) string {
+		address, err := fill(list, values)
+		if err != nil {
+			return ""
+		}
+		u, err := url.Parse(address)
+		if err != nil {
+			return ""
+		}
+		return httpIdentity(list, u)
+	}
 	for i, feed := range s.Feeds {
 		at := d.at(join(v.path, fmt.Sprintf("feeds[%d].url", i)))
 		if of, ok := d.expanded(at, feed.URL, s); ok && recipe.Origin(of) != recipe.Origin(u) {
@@ -48,15 +60,19 @@ func (d *decoder) httpSource(v value, found map[string]value, s *Source) {
 
 // expanded puts values into the template of an address, which v says.
 func (d *decoder) expanded(v value, template string, s *Source) (*url.URL, bool) {
-	t, err := recipe.ParseTemplate(template)
+	address, err := fill(template, s.Values)
 	if err != nil {
 		return nil, false // a problem of the recipe
 	}
-	address, err := t.ExpandURL(func(name string) (string, bool) { return s.Values[name].Reveal(), true })
-	if err != nil {
-		return nil, false // likewise
-	}
 	return d.address(v, address)
+}
+
+func fill(template string, values map[string]event.Secret) (string, error) {
+	t, err := recipe.ParseTemplate(template)
+	if err != nil {
+		return "", err
+	}
+	return t.ExpandURL(func(name string) (string, bool) { return values[name].Reveal(), true })
 }
 
 func (d *decoder) feeds(v value, s *Source) {

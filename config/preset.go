@@ -27,7 +27,8 @@ func (d *decoder) presetSource(name, with value, s *Source) {
 			s.Values[param] = event.NewSecret(p.Default)
 		}
 	}
-	s.Identity = identity(preset, s.Values)
+	d.identify = func(values map[string]event.Secret) string { return identity(preset, values) }
+	s.Identity = d.identify(s.Values)
 }
 
 // preset finds a preset: a file of the user's, one in the directory of the user's, or one that is built in, in this order.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -48,10 +49,11 @@ func (d *decoder) rereadableAs(parameter string, parts ...part) {
 	}
 }
 
-// reloader makes a source's Reload.
+// reloader makes a source's Reload; identify gives the identity that values make.
 func reloader(
-	values map[string]event.Secret, files map[string][]piece, readFile func(string) ([]byte, error),
+	s Source, files map[string][]piece, identify func(map[string]event.Secret) string, readFile func(string) ([]byte, error),
 ) func() (map[string]event.Secret, error) {
+	values, identity := s.Values, s.Identity
 	if len(files) == 0 {
 		return nil
 	}
@@ -80,6 +82,10 @@ func reloader(
 				value = strings.TrimRight(value, "/")
 			}
 			now[parameter] = event.NewSecret(value)
+		}
+		if identify != nil && identify(now) != identity {
+			return nil, errors.New("the files of the values name another account or API now, which is another source; " +
+				"restart with --accept-reset to start anew with it; the values that it had stay in use")
 		}
 		return now, nil
 	}

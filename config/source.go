@@ -41,9 +41,9 @@ func (d *decoder) sources(v value, c *Config) {
 			Name: e.key, Every: time.Minute, Jitter: 0.1, Events: event.Filter{"*"}, Overlap: 5 * time.Minute,
 			OnLost: "from_time", Values: map[string]event.Secret{},
 		}
-		d.files = map[string][]piece{}
+		d.files, d.identify = map[string][]piece{}, nil
 		d.source(e.value, &s, c)
-		s.Reload = reloader(s.Values, d.files, d.env.readFile)
+		s.Reload = reloader(s, d.files, d.identify, d.env.readFile)
 		c.Sources = append(c.Sources, s)
 	}
 }

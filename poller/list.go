@@ -39,7 +39,7 @@ const (
 // a page that stands in the wrong order.
 func (f *feed) fetch(ctx context.Context, r Request, told *event.Polled) (event.Page, error) {
 	p := f.poller
-	p.progress.Within(fetchTime)
+	p.progress.Within(max(fetchTime, f.Longest))
 	r = f.conditional(r)
 	page, err := f.Fetcher.Fetch(ctx, r)
 	if err != nil {

@@ -30,6 +30,7 @@ type Options struct {
 	UserAgent    string                  // "tidings"
 	Transport    http.RoundTripper       // one of its own, with the proxy of the environment; see NewTransport
 	Budgets      *Budgets                // shared by all sources of a process; its own
+	Warn         func(error)             // told once when files of a Source's values can't be used; may be nil
 }
 
 // HTTP fetches from one JSON event list. It implements poller.Fetcher and is safe for use by several goroutines at once.

@@ -70,12 +70,17 @@ func parse(body string) (gjson.Result, error) {
 		return gjson.Result{}, errors.New("is empty")
 	case body[0] == '<':
 		return gjson.Result{}, errors.New("is HTML or XML, not JSON; is the address that of the API?")
-	case strings.Count(body, "[")+strings.Count(body, "{") > maxDepth && depth(body) > maxDepth:
+	case deep(body):
 		return gjson.Result{}, fmt.Errorf("is nested deeper than %d levels", maxDepth)
 	case !gjson.Valid(body):
 		return gjson.Result{}, errors.New("is not valid JSON")
 	}
 	return gjson.Parse(body), nil
+}
+
+// deep reports whether JSON is nested deeper than is checked.
+func deep(body string) bool {
+	return strings.Count(body, "[")+strings.Count(body, "{") > maxDepth && depth(body) > maxDepth
 }
 
 // depth counts how deep valid JSON is nested. Of invalid JSON it tells no less than the part before the fault.

@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -68,8 +69,11 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 	if err := e.store.Apply(ctx, topology(cfg), acceptReset); err != nil {
 		return err
 	}
+	budgets := new(sources.Budgets)
 	for _, src := range cfg.Sources {
-		feeds, err := newFeeds(src, sources.Options{})
+		feeds, err := newFeeds(src, sources.Options{Budgets: budgets, Warn: func(err error) {
+			notify(event.SourceNote{Source: src.Name, At: time.Now(), What: err.Error()})
+		}})
 		if err != nil {
 			return err
 		}
