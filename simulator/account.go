@@ -158,11 +158,10 @@ func (a *account) fate(r *http.Request) (fate fate) {
 		}
 	case a.strikes(&a.faults.RateLimited, "429"):
 		seconds := max(1, int(a.faults.RateLimited.For.Round(time.Second)/time.Second))
-		a.quiet = now.Add(fate.hold + time.Duration(seconds)*time.Second)
-		fate.refuse = a.tooMany(strconv.Itoa(seconds))
+		fate.refuse = a.tooMany(strconv.Itoa(seconds), now.Add(fate.hold+time.Duration(seconds)*time.Second))
 	case a.strikes(&a.faults.RateLimitedDate, "429date"):
-		a.quiet = now.Add(fate.hold + a.faults.RateLimitedDate.For + time.Second - 1).Truncate(time.Second)
-		fate.refuse = a.tooMany(a.quiet.Format(http.TimeFormat))
+		until := now.Add(fate.hold + a.faults.RateLimitedDate.For + time.Second - 1).Truncate(time.Second)
+		fate.refuse = a.tooMany(until.Format(http.TimeFormat), until)
 	case a.strikes(&a.faults.ServerError, "5xx"):
 		status := []int{http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable}[a.requests.IntN(3)]
 		fate.refuse = func(w http.ResponseWriter) {
@@ -185,8 +184,12 @@ func (a *account) strikes(fault *Fault, name string) bool {
 	return struck
 }
 
-func (a *account) tooMany(retryAfter string) func(http.ResponseWriter) {
+// tooMany tells a client that it is not to come back before until. One that has gone away meanwhile is not told.
+func (a *account) tooMany(retryAfter string, until time.Time) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
+		a.mu.Lock()
+		a.quiet = until
+		a.mu.Unlock()
 		w.Header().Set("Retry-After", retryAfter)
 		a.vendor.refuse(w, http.StatusTooManyRequests, "rate_limited", "Too many requests")
 	}

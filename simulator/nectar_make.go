@@ -49,13 +49,14 @@ func (n *Nectar) happen(t time.Time, typ string) []*entry {
 	return []*entry{n.document(m, nil, "document.created")}
 }
 
-// older draws one of those that were last changed before.
+// older draws one of those that were last changed before, or nil where a few draws find none.
 func older(m maker, all []*nectarResource) *nectarResource {
-	all = slices.DeleteFunc(slices.Clone(all), func(r *nectarResource) bool { return !r.updated.Before(m.at) })
-	if len(all) == 0 {
-		return nil
+	for range min(len(all), 8) {
+		if r := pick(m.r, all); r.updated.Before(m.at) {
+			return r
+		}
 	}
-	return pick(m.r, all)
+	return nil
 }
 
 // touch changes the times of a connection to which nothing has happened.

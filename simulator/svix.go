@@ -216,9 +216,9 @@ func (s *Svix) entryAfter(offset uint64) int {
 	return i
 }
 
-// offsetOf returns the offset before the first message that is younger than t. s.mu is held.
+// offsetOf returns the offset before the first message that is younger than t and still there. s.mu is held.
 func (s *Svix) offsetOf(t time.Time) uint64 {
-	for _, e := range s.list.entries {
+	for _, e := range s.list.entries[s.floor():] {
 		if e.Time.After(t) {
 			return e.seq - 1
 		}

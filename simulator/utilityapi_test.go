@@ -103,6 +103,21 @@ func TestUtilityAPIAcknowledgement(t *testing.T) {
 	newCaller(t, u).refused("GET", "/api/v2/events", "", 401, "unauthorized")
 }
 
+// An acknowledged event does not come back by a page that repeats the one before.
+func TestUtilityAPIFilterHoldsUnderFaults(t *testing.T) {
+	u, c := newUtilityAPI(t, Options{PageSize: 4})
+	ids := eventIDs(u.Add(12))
+	slices.Reverse(ids)
+	c.do("PATCH", "/api/v2/events/"+ids[5], `{"is_delivered": true}`)
+	for _, fault := range []string{"loop", "repeat"} {
+		set(t, u, fault+"=1x")
+		p := c.utilityAPI("/api/v2/events?is_delivered=false&after=" + ids[5])
+		if slices.Contains(p.ids(), ids[5]) || !slices.Contains(p.ids(), ids[4]) {
+			t.Errorf("%s lists %v", fault, p.ids())
+		}
+	}
+}
+
 // "Do not expect any specific response format for this error (could be html, json, or nothing)."
 func TestUtilityAPIErrorForms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
