@@ -45,7 +45,7 @@ type Fact struct {
 	Body     []byte `json:"-"`
 	Resource string `json:"resource,omitempty"` // of an API without an event list: the id of what has changed
 	// Gone says that the API does not list it any more, or did not at some time: its retention, Faults.Keep, or a newer version of
-	// the resource. Whoever asked too late could not see it.
+	// the resource. Whoever asked too late could not see it. That a resource is no more can be told by those only who saw that it was.
 	Gone  bool `json:"gone"`
 	Acked bool `json:"acked"` // the client said that it has taken it in
 

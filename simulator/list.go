@@ -16,6 +16,7 @@ type entry struct {
 	resource string   // what the event is a version of
 	key      string   // what Fact.Key says, where it is not the id
 	acked    bool     // the client said that it has taken it in
+	served   bool     // was on a page
 	gone     bool     // was out of the client's reach
 	shown    []byte   // the item as it is listed now; nil: Raw
 	earlier  [][]byte // shown before that, Raw aside

@@ -103,14 +103,14 @@ func (v *Openvolt) approve(m maker) *entry {
 	return e
 }
 
-// revoke takes a consent off the list. Its approval can't be seen any more.
+// revoke takes a consent off the list. Its approval can't be seen any more, nor the revocation of one that was never listed.
 func (v *Openvolt) revoke(m maker) *entry {
 	i := m.r.IntN(len(v.consents))
 	consent := v.consents[i]
 	v.consents = slices.Delete(slices.Clone(v.consents), i, i+1)
 	consent.gone = true
 	e := v.tell(m, "hosted_consent.revoked", consent.resource, nil)
-	e.body = []byte{}
+	e.body, e.gone = []byte{}, !consent.served
 	return e
 }
 

@@ -39,6 +39,19 @@ func TestOpenvoltPages(t *testing.T) {
 		}
 	}
 	v.AddAt(time.Now(), "hosted_consent.revoked")
+	v.AddAt(time.Now(), "hosted_consent.approved")
+	v.consents = v.consents[1:] // the last one, which nobody has seen
+	v.AddAt(time.Now(), "hosted_consent.revoked")
+	gone := []bool{}
+	for _, f := range v.Facts() {
+		if f.Type == "hosted_consent.revoked" {
+			gone = append(gone, f.Gone)
+		}
+	}
+	if !slices.Equal(gone, []bool{false, true}) {
+		t.Errorf("revocations that nobody can see: %v", gone)
+	}
+	v.AddAt(time.Now(), "hosted_consent.approved")
 	if got := len(c.openvolt("/consents")); got != 1 {
 		t.Errorf("%d consents after one was revoked", got)
 	}

@@ -94,6 +94,9 @@ func (a *account) muddle(page []*entry) (muddled []*entry, ended bool) {
 	if len(page) > 0 && a.strikes(&a.faults.EmptyEnd, "end") {
 		page, ended = nil, true
 	}
+	for _, e := range page {
+		e.served = true
+	}
 	a.stats.Pages++
 	a.stats.Listed += len(page)
 	return page, ended
