@@ -85,6 +85,7 @@ type Poller struct {
 	failures int        // polls that failed in a row
 	feeds    []*feed    // Feeds, at work
 	rest     time.Time  // the API asked not to be polled before
+	calm     bool       // the poll is a scheduled one: what is not urgent waits for the next
 	hashed   bool       // Hashed was told
 	progress event.Progress
 }
@@ -129,6 +130,7 @@ func (p *Poller) Poll(ctx context.Context) error {
 func (p *Poller) poll(ctx context.Context, scheduled bool) (next time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.calm = scheduled
 	begun := time.Now()
 	told := event.Polled{Source: p.Source}
 	err = p.catchUp(ctx, &told)
@@ -198,7 +200,7 @@ func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 		if err != nil {
 			failed = append(failed, err)
 		}
-		if ctx.Err() != nil || errors.Is(err, event.ErrFull) {
+		if ctx.Err() != nil || errors.Is(err, event.ErrFull) || asksToWait(err) {
 			break
 		}
 	}
@@ -209,6 +211,15 @@ func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 		return failed[0]
 	}
 	return failed
+}
+
+// resting reports whether the API is not to be asked anew in this poll, since it wants to be polled less often.
+func (p *Poller) resting() bool { return p.calm && time.Now().Before(p.rest) }
+
+// asksToWait reports whether the API wants to be left alone: its other lists are too, then.
+func asksToWait(err error) bool {
+	fetch, ok := errors.AsType[*FetchError](err)
+	return ok && fetch.Health == event.SourceLimited
 }
 
 // failures are the errors of several feeds in one poll.

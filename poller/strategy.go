@@ -66,10 +66,12 @@ func (f *feed) catchUp(ctx context.Context, told *event.Polled) error {
 			return context.Cause(ctx)
 		}
 		again, err := f.strategy.round(ctx, told)
-		if err == nil && again {
+		switch {
+		case err == nil && again && f.poller.resting():
+			return nil // what another round would find is left to the next poll
+		case err == nil && again:
 			continue
-		}
-		if err == nil {
+		case err == nil:
 			f.endPoll()
 			return nil
 		}

@@ -297,6 +297,8 @@ func (t *tailCursor) failed(ctx context.Context, err error) (restart bool, _ err
 	}
 	pos := t.pos
 	switch policy := t.onLost(); {
+	case t.gap != nil:
+		return t.stopped(ctx, whyLost+", and does not know the one that it gives instead")
 	case policy == LostFromNow:
 		t.tell(t.lost(&pos.common, whyFromNow))
 		t.pos = &tailPosition{common: common{
@@ -321,6 +323,9 @@ func (t *tailCursor) failed(ctx context.Context, err error) (restart bool, _ err
 }
 
 func (t *tailCursor) stopped(ctx context.Context, why string) (restart bool, _ error) {
+	if t.gap != nil { // this one is told in its place
+		t.gap, t.pos.Lost = nil, false
+	}
 	err := t.stop(ctx, t.generation, &t.pos.common, t.pos, t.lost(&t.pos.common, why))
 	if isStoreError(err) {
 		t.pos = nil
