@@ -55,6 +55,8 @@ func (t *teller) tell(n event.Notice) {
 		}
 	case event.Hashed:
 		t.log.Warn("the API lists events without an id: they are told apart by a hash of their content", "source", n.Source)
+	case event.SourceNote:
+		t.log.Warn(n.What, "source", n.Source)
 	case event.GapFound:
 		t.gap(n.Gap)
 	case event.StoreNote:

@@ -44,11 +44,13 @@ type Store struct {
 	MinFree  int64         // bytes of the disk that stay free: this or 5% of the disk, whichever is less
 }
 
-// Source is one API to poll. Values and ExtraQuery are secrets altogether, since any of them may be one.
+// Source is one API to poll, or one program. Values and ExtraQuery are secrets altogether, since any of them may be one.
 type Source struct {
 	Name       string
-	Preset     string      // the preset's name; empty for an `http` source
-	HTTP       recipe.HTTP // the recipe: the preset's, or the file's own; it holds no secret
+	Preset     string        // the preset's name; empty for another source
+	HTTP       recipe.HTTP   // the recipe: the preset's, or the file's own; it holds no secret
+	Feeds      []recipe.Feed // its lists, where it has several; HTTP.Lists gives each what it leaves to HTTP
+	Exec       *ExecSource   // instead of HTTP: a program
 	Values     map[string]event.Secret
 	ExtraQuery map[string]event.Secret // query parameters beside the recipe's own
 	Identity   string                  // account and API in one text that may be shown
@@ -59,6 +61,29 @@ type Source struct {
 	Start      Start
 	Events     event.Filter
 	Overlap    time.Duration
+	OnLost     string       // from_time, stop or from_now
+	TLS        *TLS         // nil: the system's authorities, and no certificate of ours
+	Proxy      event.Secret // the address of one, with its credentials; "none"; zero: as the environment says
+
+	// Reload reads again what Values have from files and credentials, and returns all of Values as they are now; nil where nothing
+	// comes from there. Its error names the file, and nothing of what is in it.
+	Reload func() (map[string]event.Secret, error) `json:"-"`
+}
+
+// ExecSource runs a program that prints events. What is said of ExecSink holds for it too.
+type ExecSource struct {
+	Command []event.Secret
+	Hide    []event.Secret
+	Env     map[string]event.Secret
+	Timeout time.Duration // of one run
+
+	ID, Type, Time, Zone, Layout string // what an event is, as in recipe.HTTP; empty: its members id, type and time
+}
+
+// TLS says by which files a source's server and we prove who we are. Each is an absolute path, or empty.
+type TLS struct {
+	Cert, Key string // PEM; our certificate and its key, both or none
+	CA        string // PEM; the authorities that the server's certificate may be of, instead of the system's
 }
 
 // Start is where a first run begins; the zero value is now.
@@ -76,7 +101,7 @@ type Sink struct {
 	Target      string        // where it delivers to, in a text that may be shown
 	Timeout     time.Duration // of one attempt
 	Format      string        // raw or envelope
-	Sources     event.Filter  // names of configured sources, or "*"
+	Sources     event.Filter  // names of configured sources, tidings, or "*" for every configured one
 	Events      event.Filter
 	Retry       Retry
 	Concurrency int

@@ -8,6 +8,8 @@ import (
 	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"tidings/event"
 )
 
 // decoder reads one file. It never stops at a problem: what can't be read is left at its default and told.
@@ -22,7 +24,10 @@ type decoder struct {
 	seen     map[string]value // every value that was read, by its path
 	tables   []scope          // of the mappings around the one that is being read, outermost first
 	onTable  func(path string, keys []string)
-	later    []func() // checks that need the whole file
+	later    []func()                             // checks that need the whole file
+	presets  string                               // absolute directory of the user's own presets; empty: none
+	identify func(map[string]event.Secret) string // the identity that values give the source that is being read; nil where it has none of them
+	files    map[string][]piece                   // of the source that is being read: its values that come from files, by parameter
 }
 
 // table is what may stand in one mapping.
@@ -31,6 +36,7 @@ type table struct {
 	fields []field
 	below  map[string][]string // keys of the mappings under its own keys, to say where a misplaced key belongs
 	absent map[string]string   // keys of the format that this version has not, and what to say of them
+	first  string              // the key that is read before the others, wherever it stands
 }
 
 // scope is a table at a path.
@@ -107,6 +113,9 @@ func (d *decoder) object(v value, t table) map[string]value {
 		d.onTable(v.path, t.keys())
 	}
 	entries := d.entries(v)
+	if i := slices.IndexFunc(entries, func(e entry) bool { return e.key == t.first }); i > 0 {
+		entries[0], entries[i] = entries[i], entries[0]
+	}
 	d.tables = append(d.tables, scope{v.path, t})
 	found := make(map[string]value, len(entries))
 	for _, e := range entries {

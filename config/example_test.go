@@ -19,6 +19,9 @@ func exampleEnv(t *testing.T) env {
 		"config.example.yaml":                                 exampleText(t),
 		"/run/credentials/tidings.service/flatpeak_api_key":   "flatpeak-key-77a0\n",
 		"/run/credentials/tidings.service/app_webhook_secret": testSecret + "\n",
+		"/etc/tidings/crm.pem":                                "",
+		"/etc/tidings/crm.key":                                "",
+		"/etc/tidings/ca.pem":                                 "",
 	})
 }
 
@@ -36,7 +39,7 @@ func TestExampleIsValid(t *testing.T) {
 	if err != nil || len(problems.Problems) > 0 {
 		t.Fatalf("%v\n%v", err, problems)
 	}
-	if len(c.Sources) != 2 || len(c.Sinks) != 3 {
+	if len(c.Sources) != 7 || len(c.Sinks) != 3 {
 		t.Errorf("%d sources and %d sinks", len(c.Sources), len(c.Sinks))
 	}
 }
@@ -67,6 +70,7 @@ sinks:
 func text(c *Config) string {
 	lines := []string{fmt.Sprintf("%s %s %+v %+v", c.DataDir, c.Control, c.Log, c.Store)}
 	for _, s := range c.Sources {
+		s.Reload = nil // a function has no text
 		lines = append(lines, fmt.Sprintf("%+v %+v", s, s.HTTP.Auth.Login))
 		lines[len(lines)-1] = regexp.MustCompile(`0x[0-9a-f]+`).ReplaceAllString(lines[len(lines)-1], "")
 		lines[len(lines)-1] = strings.ReplaceAll(lines[len(lines)-1], "ExtraQuery:map[]", "")
@@ -109,7 +113,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 		t.Fatalf("the decoder told of %d keys only", len(known))
 	}
 
-	free := []string{"flatpeak", "billing", "app", "archive", "script", "kind", "Accept-Language", "Authorization"} // names that are the user's
+	free := []string{"flatpeak", "billing", "orders", "usage", "tasks", "crm", "legacy", "from", "meter", "audience", "channel", "app", "archive", "script", "kind", "Accept-Language", "Authorization"} // names that are the user's
 	shown := map[string]bool{}
 	for line := range strings.SplitSeq(exampleText(t), "\n") {
 		comment := strings.HasPrefix(strings.TrimSpace(line), "#")
@@ -117,7 +121,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 			continue // prose
 		}
 		code, _, _ := strings.Cut(strings.TrimLeft(line, " #"), " #")
-		for _, m := range regexp.MustCompile(`(?:^|[{,] ?|- \{)([A-Za-z_-]+):(?: |$)`).FindAllStringSubmatch(code, -1) {
+		for _, m := range regexp.MustCompile(`(?:^|[{,] ?|- \{)([A-Za-z0-9_-]+):(?: |$)`).FindAllStringSubmatch(code, -1) {
 			shown[m[1]] = true
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"unicode"
@@ -9,17 +10,20 @@ import (
 	"tidings/recipe"
 )
 
-// httpSource makes s of a recipe that stands in the file.
-func (d *decoder) httpSource(v value, s *Source) {
+// httpSource makes s of a recipe that stands in the file, v being the source.
+func (d *decoder) httpSource(v value, found map[string]value, s *Source) {
 	before := len(d.problems)
-	d.object(v, d.httpTable(&s.HTTP, s))
-	for _, p := range s.HTTP.Problems() {
+	d.object(found["http"], d.httpTable(&s.HTTP, s))
+	feeds, several := found["feeds"]
+	if several {
+		d.feeds(feeds, s)
+	}
+	for _, p := range recipe.Problems(&s.HTTP, s.Feeds) {
 		if path := join(v.path, p.Path); !d.broken[path] {
-			at := d.at(path)
-			d.problem(at, "%s", p.Text)
+			d.problem(d.at(path), "%s", p.Text)
 		}
 	}
-	for _, ref := range s.HTTP.Refs() {
+	for _, ref := range recipe.Refs(&s.HTTP, s.Feeds) {
 		if _, ok := s.Values[ref.Name]; !ok {
 			d.problem(d.at(join(v.path, ref.Path)),
 				"has {%s}, which has no value here: write ${env:NAME} for a value, {{ for a brace", ref.Name)
@@ -28,16 +32,61 @@ func (d *decoder) httpSource(v value, s *Source) {
 	if len(d.problems) > before {
 		return
 	}
-	t, err := recipe.ParseTemplate(s.HTTP.URL)
-	if err != nil {
-		return // a problem of the recipe
+	at := d.at(join(v.path, "http.url"))
+	u, ok := d.expanded(at, s.HTTP.URL, s)
+	if !ok {
+		return
 	}
-	address, err := t.ExpandURL(func(name string) (string, bool) { return s.Values[name].Reveal(), true })
-	if err != nil {
-		return // likewise
+	s.Identity = httpIdentity(s.HTTP.URL, u)
+	list := s.HTTP.URL
+	d.identify = func(values map[string]event.Secret) string {
+		address, err := fill(list, values)
+		if err != nil {
+			return ""
+		}
+		u, err := url.Parse(address)
+		if err != nil {
+			return ""
+		}
+		return httpIdentity(list, u)
 	}
-	if u, ok := d.address(d.at(join(v.path, "url")), address); ok {
-		s.Identity = httpIdentity(s.HTTP.URL, u)
+	for i, feed := range s.Feeds {
+		at := d.at(join(v.path, fmt.Sprintf("feeds[%d].url", i)))
+		if of, ok := d.expanded(at, feed.URL, s); ok && recipe.Origin(of) != recipe.Origin(u) {
+			d.problem(at, "is of another origin than http.url: credentials go to one origin only, so scheme, host and port must be the same")
+		}
+	}
+}
+
+// expanded puts values into the template of an address, which v says.
+func (d *decoder) expanded(v value, template string, s *Source) (*url.URL, bool) {
+	address, err := fill(template, s.Values)
+	if err != nil {
+		return nil, false // a problem of the recipe
+	}
+	return d.address(v, address)
+}
+
+func fill(template string, values map[string]event.Secret) (string, error) {
+	t, err := recipe.ParseTemplate(template)
+	if err != nil {
+		return "", err
+	}
+	return t.ExpandURL(func(name string) (string, bool) { return values[name].Reveal(), true })
+}
+
+func (d *decoder) feeds(v value, s *Source) {
+	items := d.items(v)
+	if len(items) == 0 && !d.broken[v.path] {
+		d.problem(v, "is an empty list: write the source's lists in it, or remove the key")
+	}
+	s.Feeds = make([]recipe.Feed, len(items))
+	for i, item := range items {
+		f := &s.Feeds[i]
+		t := d.httpTable(&f.HTTP, s)
+		t.what = "a feed"
+		t.fields = append([]field{{"name", d.plain(&f.Name, "the feed's name")}}, t.fields...)
+		d.object(item, t)
 	}
 }
 
@@ -49,87 +98,6 @@ func httpIdentity(template string, u *url.URL) string {
 		return recipe.Origin(u) + path
 	}
 	return recipe.Origin(u) + "/" + hash(u.EscapedPath())
-}
-
-// httpTable is the recipe's format (recipe.HTTP). Templates in it get their values into s.Values.
-func (d *decoder) httpTable(h *recipe.HTTP, s *Source) table {
-	return table{what: "an http source", fields: []field{
-		{"url", d.template(&h.URL, s)},
-		{"method", d.plain(&h.Method, "GET or POST")},
-		{"query", d.templates(&h.Query, s)},
-		{"headers", d.templates(&h.Headers, s)},
-		{"auth", func(v value) { d.auth(v, &h.Auth, s) }},
-		{"items", d.plain(&h.Items, "the path to the events in the response, such as data")},
-		{"id", d.plain(&h.ID, "a path into an event, such as id")},
-		{"type", d.plain(&h.Type, "a path into an event, such as type")},
-		{"time", d.plain(&h.Time, "a path into an event, such as created")},
-		{"position", d.plain(&h.Position, "head_walk")},
-		{"paging", func(v value) {
-			d.object(v, table{what: "paging", fields: []field{
-				{"param", d.plain(&h.Paging.Param, "the name of a query parameter")},
-				{"cursor", d.plain(&h.Paging.Cursor, "last_id, or the path to the next cursor in the response")},
-				{"more", d.plain(&h.Paging.More, "the path to a boolean in the response")},
-				{"limit", d.plain(&h.Paging.Limit, "the name of a query parameter")},
-				{"size", d.integer(&h.Paging.Size, 1, 10_000)},
-			}})
-		}},
-		{"errors", func(v value) { d.errorRules(v, &h.Errors) }},
-		{"fetch_one", d.template(&h.FetchOne, s)},
-	}}
-}
-
-func (d *decoder) auth(v value, a *recipe.Auth, s *Source) {
-	d.object(v, table{
-		what: "auth",
-		fields: []field{
-			{"bearer", d.template(&a.Bearer, s)},
-			{"basic", func(v value) {
-				a.Basic = new(recipe.Basic)
-				d.object(v, d.basicTable(a.Basic, s))
-			}},
-			{"header", func(v value) {
-				a.Header = new(recipe.Header)
-				d.object(v, table{what: "auth.header", fields: []field{
-					{"name", d.plain(&a.Header.Name, "the name of a header")},
-					{"value", d.template(&a.Header.Value, s)},
-				}})
-			}},
-			{"login", func(v value) {
-				l := new(recipe.Login)
-				a.Login = l
-				d.object(v, table{what: "auth.login", fields: []field{
-					{"method", d.plain(&l.Method, "GET or POST")},
-					{"url", d.template(&l.URL, s)},
-					{"basic", func(v value) {
-						l.Basic = new(recipe.Basic)
-						d.object(v, d.basicTable(l.Basic, s))
-					}},
-					{"token", d.plain(&l.Token, "the path to the token in the answer")},
-					{"expires_in", d.plain(&l.ExpiresIn, "the path to the token's life in seconds")},
-				}})
-			}},
-		},
-	})
-}
-
-func (d *decoder) basicTable(b *recipe.Basic, s *Source) table {
-	return table{what: "basic", fields: []field{
-		{"user", d.template(&b.User, s)},
-		{"password", d.template(&b.Password, s)},
-	}}
-}
-
-func (d *decoder) errorRules(v value, to *[]recipe.ErrorRule) {
-	for _, item := range d.items(v) {
-		var r recipe.ErrorRule
-		d.object(item, table{what: "a rule of errors", fields: []field{
-			{"status", d.integer(&r.Status, 200, 599)},
-			{"path", d.plain(&r.Path, "a path into the answer")},
-			{"equals", d.plain(&r.Equals, "the text that stands at path")},
-			{"means", d.plain(&r.Means, "refused, limited or lost")},
-		}})
-		*to = append(*to, r)
-	}
 }
 
 // plain reads text that may be shown into to.
@@ -171,6 +139,7 @@ func (d *decoder) template(to *string, s *Source) func(value) {
 			}
 			name := parameter(p)
 			s.Values[name] = event.NewSecret(resolved)
+			d.rereadableAs(name, p)
 			text.WriteString("{" + name + "}")
 		}
 		if *to = text.String(); *to == "" {

@@ -130,10 +130,14 @@ func (d *decoder) readSecret(v value, path, what, hint string) (string, bool) {
 	case len(data) > maxSecret:
 		d.problem(v, "%s is longer than 64 KiB: it is hardly a secret", what)
 	default:
-		text := strings.TrimSuffix(string(data), "\n")
-		return strings.TrimSuffix(text, "\r"), true
+		return secretText(data), true
 	}
 	return "", false
+}
+
+// secretText is a file's content without its last newline.
+func secretText(data []byte) string {
+	return strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
 }
 
 // cause is err without the operation and the path, which the sentence around it names.

@@ -177,7 +177,8 @@ func (a anchors) Visit(n ast.Node) ast.Visitor {
 // config reads the top of the file.
 func (d *decoder) config(c *Config, top value) {
 	found := d.object(top, table{
-		what: "the configuration",
+		what:  "the configuration",
+		first: "presets",
 		fields: []field{
 			{"data_dir", d.path(&c.DataDir)},
 			{"control", func(v value) {
@@ -189,6 +190,7 @@ func (d *decoder) config(c *Config, top value) {
 			{"log", func(v value) { d.object(v, d.logTable(&c.Log)) }},
 			{"web", func(v value) { d.object(v, d.webTable(&c.Web)) }},
 			{"store", func(v value) { d.object(v, d.storeTable(&c.Store)) }},
+			{"presets", d.path(&d.presets)},
 			{"sources", func(v value) { d.sources(v, c) }},
 			{"sinks", func(v value) { d.sinks(v, c) }},
 		},

@@ -12,7 +12,7 @@ import (
 // Each broken file with everything that is said about it; the file's name is left out of what is wanted.
 func TestProblems(t *testing.T) {
 	vars := map[string]string{"TEXT": "hush-1234", "EMPTY": "", "LINES": "hush\n1234", "CREDENTIALS_DIRECTORY": "/c"}
-	files := map[string]string{"/c/big": strings.Repeat("hush", 20_000), "/c/key": "hush-1234\n"}
+	files := map[string]string{"/c/big": strings.Repeat("hush", 20_000), "/c/key": "hush-1234\n", "/c/key.yaml": "hush-1234\n"}
 	for name, test := range map[string]struct{ text, want string }{
 		"empty file": {"", `
 1:1: sinks: is missing: there must be at least one
@@ -39,18 +39,26 @@ func TestProblems(t *testing.T) {
 2:25: sinks.b.http.url: has the path of a socket in it with 108 bytes, and the system takes 107: write a shorter one
 3:10: control: has 108 bytes, and the system takes 107 for a socket: write a shorter one`},
 
-		"near miss":         {goodSource + goodSink + "sotre: {}\n", `3:1: sotre: is not a key of the configuration: did you mean store?`},
-		"unlike any":        {goodSource + goodSink + "store: {compress: true}\n", `3:9: store.compress: is not a key of store: it has remember, keep, max_size, min_free`},
-		"belongs under":     {goodSource + goodSink + "remember: 90d\n", `3:1: remember: is not a key of the configuration: it belongs under store`},
-		"belongs to outer":  {goodSource + "sinks: {b: {file: {path: /x, timeout: 3s}}}\n", `2:30: sinks.b.file.timeout: is not a key of a file sink: it belongs to a sink, as sinks.b.timeout`},
-		"web, unknown key":  {goodSource + goodSink + "web: {lisen: 127.0.0.1:9480}\n", `3:7: web.lisen: is not a key of web: did you mean listen?`},
-		"web, misplaced":    {goodSource + goodSink + "listen: 127.0.0.1:9480\n", `3:1: listen: is not a key of the configuration: it belongs under web`},
-		"web, no port":      {goodSource + goodSink + "web: {listen: 127.0.0.1}\n", `3:15: web.listen: is "127.0.0.1", and must be an address and a port to listen on, such as 127.0.0.1:9480`},
-		"web, a URL":        {goodSource + goodSink + "web: {listen: 'http://127.0.0.1:9480'}\n", `3:15: web.listen: is "http://127.0.0.1:9480", and must be an address and a port to listen on, such as 127.0.0.1:9480`},
-		"web, no address":   {goodSource + goodSink + "web: {listen: ':9480'}\n", `3:15: web.listen: ":9480" names no address: write 127.0.0.1:9480 for this machine alone, or 0.0.0.0:9480 for every interface`},
-		"web, port":         {goodSource + goodSink + "web: {listen: 'localhost:99999'}\n", `3:15: web.listen: is "localhost:99999", and its port must be a number from 0 to 65535; 0 takes a free one`},
-		"web, credential":   {goodSource + goodSink + "web: {listen: '${credential:x}:1'}\n", "3:15: web.listen: has a credential, but this value is shown in status and logs: write it out, or use ${env:NAME}"},
-		"exec source":       {"sources: {a: {exec: {command: [x]}}}\n" + goodSink, `1:15: sources.a.exec: this version has no exec sources: use preset or http`},
+		"near miss":        {goodSource + goodSink + "sotre: {}\n", `3:1: sotre: is not a key of the configuration: did you mean store?`},
+		"unlike any":       {goodSource + goodSink + "store: {compress: true}\n", `3:9: store.compress: is not a key of store: it has remember, keep, max_size, min_free`},
+		"belongs under":    {goodSource + goodSink + "remember: 90d\n", `3:1: remember: is not a key of the configuration: it belongs under store`},
+		"belongs to outer": {goodSource + "sinks: {b: {file: {path: /x, timeout: 3s}}}\n", `2:30: sinks.b.file.timeout: is not a key of a file sink: it belongs to a sink, as sinks.b.timeout`},
+		"web, unknown key": {goodSource + goodSink + "web: {lisen: 127.0.0.1:9480}\n", `3:7: web.lisen: is not a key of web: did you mean listen?`},
+		"web, misplaced":   {goodSource + goodSink + "listen: 127.0.0.1:9480\n", `3:1: listen: is not a key of the configuration: it belongs under web`},
+		"web, no port":     {goodSource + goodSink + "web: {listen: 127.0.0.1}\n", `3:15: web.listen: is "127.0.0.1", and must be an address and a port to listen on, such as 127.0.0.1:9480`},
+		"web, a URL":       {goodSource + goodSink + "web: {listen: 'http://127.0.0.1:9480'}\n", `3:15: web.listen: is "http://127.0.0.1:9480", and must be an address and a port to listen on, such as 127.0.0.1:9480`},
+		"web, no address":  {goodSource + goodSink + "web: {listen: ':9480'}\n", `3:15: web.listen: ":9480" names no address: write 127.0.0.1:9480 for this machine alone, or 0.0.0.0:9480 for every interface`},
+		"web, port":        {goodSource + goodSink + "web: {listen: 'localhost:99999'}\n", `3:15: web.listen: is "localhost:99999", and its port must be a number from 0 to 65535; 0 takes a free one`},
+		"web, credential":  {goodSource + goodSink + "web: {listen: '${credential:x}:1'}\n", "3:15: web.listen: has a credential, but this value is shown in status and logs: write it out, or use ${env:NAME}"},
+		"exec source": {"sources: {a: {exec: {}}, b: {exec: {command: ls -l, timeout: 0s}, tls: {}}, c: {exec: {command: [bin/x], env: {TIDINGS_X: 1}}, feeds: []}}\n" + goodSink, `
+1:15: sources.a.exec.command: is missing: a list of the program and its arguments
+1:46: sources.b.exec.command: is text, and must be a list of the program and its arguments ([/usr/local/bin/list-events]): no shell reads it
+1:62: sources.b.exec.timeout: is "0s", and must be at least 1ms
+1:67: sources.b.tls: is empty: write cert and key, or ca, or remove the key
+1:67: sources.b.tls: is of requests, and a program makes its own: remove it
+1:98: sources.c.exec.command[0]: is "bin/x", a path that depends on where the daemon is started: write an absolute one
+1:112: sources.c.exec.env.TIDINGS_X: is set by the daemon itself: give the variable another name than TIDINGS_…
+1:128: sources.c.feeds: belongs to http, and this source has exec: remove it`},
 		"a word for a list": {goodSource + "sinks: {b: {file: {path: /x}, events: tariff.*}}\n", `2:39: sinks.b.events: is text, and must be a list ([a, b])`},
 		"a list for text":   {goodSource + "sinks: {b: {file: {path: [/x]}}}\n", `2:26: sinks.b.file.path: is a list, and must be the path of a file`},
 		"text for mapping":  {goodSource + "sinks: {b: {file: /x}}\n", `2:19: sinks.b.file: is text, and must be a mapping (key: value)`},
@@ -81,9 +89,9 @@ func TestProblems(t *testing.T) {
 
 		"source name":       {"sources: {A: {preset: flatpeak, with: {account_id: a, api_key: k}}}\n" + goodSink, `1:11: sources.A: is not a name: a source has 1 to 63 of a-z, 0-9, _ and -, and begins with a letter or digit`},
 		"reserved name":     {goodSource + "sinks: {tidings: {file: {path: /x}}}\n", `2:9: sinks.tidings: is a reserved name: give the sink another`},
-		"no kind of source": {"sources: {a: {every: 1m}}\n" + goodSink, `1:11: sources.a: does not say what to poll: write preset or http`},
-		"two kinds":         {"sources: {a: {preset: flatpeak, http: {url: 'https://x'}}}\n" + goodSink, `1:33: sources.a.http: stands beside preset: a source has one of them`},
-		"preset":            {"sources: {a: {preset: flat-peak}}\n" + goodSink, `1:23: sources.a.preset: is no preset that this version has: did you mean flatpeak? there is flatpeak`},
+		"no kind of source": {"sources: {a: {every: 1m}}\n" + goodSink, `1:11: sources.a: does not say what to poll: write preset, http or exec`},
+		"two kinds":         {"sources: {a: {preset: flatpeak, http: {url: 'https://x'}}}\n" + goodSink, `1:33: sources.a.http: stands beside preset: a source has one of preset, http and exec`},
+		"preset":            {"sources: {a: {preset: flat-peak}}\n" + goodSink, `1:23: sources.a.preset: is no preset that this version has: did you mean flatpeak? there is ` + strings.Join(recipe.Names(), ", ") + `; your own is a path, such as ./vendor.yaml`},
 		"with": {"sources:\n  a:\n    preset: flatpeak\n    with: {acount_id: x, query: {limit: 5}, base_url: ftp://x}\n" + goodSink, `
 4:5: sources.a.with.account_id: is missing: The account's id, from the Flatpeak Dashboard, such as acc_0123456789
 4:5: sources.a.with.api_key: is missing: A secret API key of the account; a test key sees test events, a live key live ones, such as ${credential:flatpeak_api_key}
@@ -104,11 +112,27 @@ func TestProblems(t *testing.T) {
 		"no events":          {source("events: []"), `4:13: sources.a.events: is an empty list, which passes nothing: write a glob of event types, such as "*" or tariff.* in it, or remove the key`},
 		"an empty glob":      {source("events: ['']"), `4:14: sources.a.events[0]: the value is empty: write a glob of event types, such as "*" or tariff.*`},
 		"overlap":            {source("overlap: 91d"), `4:14: sources.a.overlap: is longer than store.remember (90d): an event is told from a new one only while it is remembered`},
-		"http source":        {"sources:\n  a:\n    http:\n      url: https://u:pw@x/y\n      auth: {bearer: '{token}'}\n      position: tail_cursor\n" + goodSink, "\n5:22: sources.a.http.auth.bearer: has {token}, which has no value here: write ${env:NAME} for a value, {{ for a brace\n6:17: sources.a.http.position: is tail_cursor, which this version can't keep yet; it can keep head_walk"},
+		"http source":        {"sources:\n  a:\n    http:\n      url: https://u:pw@x/y\n      auth: {bearer: '{token}'}\n      position: tail_cursor\n" + goodSink, "\n4:7: sources.a.http.paging: is missing; tail_cursor keeps its place with paging.cursor\n5:22: sources.a.http.auth.bearer: has {token}, which has no value here: write ${env:NAME} for a value, {{ for a brace"},
 		"password in a url":  {"sources:\n  a:\n    http: {url: 'https://u:pw@x/y', position: head_walk}\n" + goodSink, `3:17: sources.a.http.url: has a user or password in its address: they belong elsewhere, such as http.auth.basic`},
 		"http without url":   {"sources: {a: {http: {position: head_walk}}}\n" + goodSink, `1:21: sources.a.http.url: is missing`},
-		"with beside http":   {"sources: {a: {http: {url: 'https://x', position: head_walk}, with: {}}}\n" + goodSink, `1:62: sources.a.with: gives a preset what it asks for, and this source has none: remove it`},
+		"with beside http":   {"sources: {a: {http: {url: 'https://x', position: head_walk}, with: {}}}\n" + goodSink, `1:62: sources.a.with: belongs to preset, and this source has http: remove it`},
 		"a url from outside": {"sources: {a: {http: {url: '${env:TEXT}', position: head_walk}}}\n" + goodSink, `1:27: sources.a.http.url: the value of "${env:TEXT}" is not an address: it begins with https:// or http:// and a host`},
+
+		"feeds": {"sources:\n  a:\n    http: {url: 'https://x', position: head_walk}\n    feeds:\n      - {name: one, url: 'https://x/1', position: head_walk}\n      - {name: one, url: 'https://${env:TEXT}/2', position: head_walk, itmes: data}\n" + goodSink, `
+3:40: sources.a.http.position: belongs to each of feeds; beside them http has only url, headers, auth, limits, errors, zone, layout
+6:16: sources.a.feeds[1].name: is one, which another feed has; give each its own
+6:72: sources.a.feeds[1].itmes: is not a key of a feed: did you mean items?`},
+		"a feed elsewhere": {"sources:\n  a:\n    http: {url: 'https://x'}\n    feeds: [{name: one, url: '${env:TEXT}', position: head_walk}, {name: two, url: 'https://${env:TEXT}/2', position: head_walk}]\n" + goodSink, `
+4:30: sources.a.feeds[0].url: the value of "${env:TEXT}" is not an address: it begins with https:// or http:// and a host
+4:84: sources.a.feeds[1].url: is of another origin than http.url: credentials go to one origin only, so scheme, host and port must be the same`},
+		"lost position": {source("on_lost_position: ask"), `4:23: sources.a.on_lost_position: is "ask", and must be one of from_time, stop, from_now`},
+		"tls":           {source("tls: {cert: /c/key, ca: /c/none}"), "\n" + `4:11: sources.a.tls.cert: needs key beside it: the certificate's private key` + "\n" + `4:29: sources.a.tls.ca: the file /c/none does not exist`},
+		"proxy":         {source("proxy: 'ftp://me:${env:TEXT}@x'"), `4:12: sources.a.proxy: the value is not the address of a proxy: it is http://, https:// or socks5:// and a host, or none`},
+		"true or false": {"sources: {a: {http: {url: 'https://x', position: head_walk, limits: {validators: 'yes', rate: 0}}}}\n" + goodSink, "\n" + `1:82: sources.a.http.limits.validators: is text, and must be true or false` + "\n" + `1:95: sources.a.http.limits.rate: is "0", and must be a number from 0.0001 to 1000`},
+		"a preset of one's own": {"presets: /p\nsources: {a: {preset: ./gone.yaml}, b: {preset: /c/key.yaml}, c: {preset: fleatpak}}\n" + goodSink, `
+2:23: sources.a.preset: is the file /etc/gone.yaml, which can't be read: file does not exist
+2:49: sources.b.preset: is the file /c/key.yaml, which is no preset: line 1, column 1: string was used where mapping is expected
+2:75: sources.c.preset: is no preset that this version has: /p has no fleatpak.yaml; did you mean flatpeak? there is ` + strings.Join(recipe.Names(), ", ") + `; your own is a path, such as ./vendor.yaml`},
 
 		"no kind of sink":   {goodSource + "sinks: {b: {timeout: 3s}}\n", `2:9: sinks.b: does not say where to deliver to: write http, file or exec`},
 		"two kinds of sink": {goodSource + "sinks: {b: {file: {path: /x}, exec: {command: [x]}}}\n", `2:31: sinks.b.exec: stands beside file: a sink has one of http, file and exec`},
@@ -143,7 +167,7 @@ func TestProblems(t *testing.T) {
 		"relative":        {goodSource + "sinks: {b: {exec: {command: [bin/x]}}}\n", `2:30: sinks.b.exec.command[0]: is "bin/x", a path that depends on where the daemon is started: write an absolute one`},
 		"variables": {goodSource + "sinks: {b: {exec: {command: [x], env: {A B: 1, TIDINGS_SINK: x}}}}\n", `
 2:40: sinks.b.exec.env.A B: is not the name of an environment variable: it has letters, digits and _
-2:48: sinks.b.exec.env.TIDINGS_SINK: is set by the sink itself: give the variable another name than TIDINGS_…`},
+2:48: sinks.b.exec.env.TIDINGS_SINK: is set by the daemon itself: give the variable another name than TIDINGS_…`},
 		"timeout":        {goodSource + "sinks: {b: {file: {path: /x}, timeout: 0s}, c: {file: {path: /y}, timeout: 2h}}\n", "\n" + `2:40: sinks.b.timeout: is "0s", and must be at least 1ms` + "\n" + `2:76: sinks.c.timeout: is "2h", and must be at most 1h`},
 		"format":         {goodSource + "sinks: {b: {file: {path: /x}, format: json}, c: {file: {path: /y}, format: cloudevents}}\n", "\n" + `2:39: sinks.b.format: is "json", and must be one of raw, envelope` + "\n" + `2:76: sinks.c.format: is cloudevents, which this version does not have: write raw or envelope`},
 		"unknown source": {goodSource + "sinks: {b: {file: {path: /x}, sources: [billing]}}\n", `2:41: sinks.b.sources[0]: is no source of this configuration: there is a`},
@@ -194,29 +218,21 @@ func TestBounds(t *testing.T) {
 // The keys of an http source are those of the recipe's types.
 func TestHTTPSourceHasTheRecipesKeys(t *testing.T) {
 	var want []string
-	var walk func(prefix string, of reflect.Type)
-	walk = func(prefix string, of reflect.Type) {
-		for field := range of.Fields() {
-			key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
-			want = append(want, prefix+key)
-			inner := field.Type
-			for inner.Kind() == reflect.Pointer || inner.Kind() == reflect.Slice {
-				inner = inner.Elem()
-			}
-			if inner.Kind() == reflect.Struct {
-				walk(prefix+key+".", inner)
-			}
-		}
-	}
-	walk("", reflect.TypeFor[recipe.HTTP]())
+	recipeKeys("", reflect.TypeFor[recipe.HTTP](), &want)
 
 	var got []string
 	text := `
 sources:
   a:
     http:
-      auth: {basic: {}, header: {}, login: {basic: {}}}
+      auth: {basic: {}, header: {}, login: {basic: {}}, oauth2: {}}
       paging: {}
+      window: {}
+      ack: {}
+      seek: {}
+      changes: {}
+      for_each: {paging: {}}
+      limits: {}
       errors: [{}]
 `
 	_, _, err := load("/c.yaml", fakeEnv(nil, map[string]string{"/c.yaml": text}), func(path string, keys []string) {

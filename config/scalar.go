@@ -230,3 +230,14 @@ func (d *decoder) texts(v value, want string) ([]string, bool) {
 	}
 	return texts, len(texts) == len(items)
 }
+
+// boolean reads true or false into to.
+func (d *decoder) boolean(to *bool) func(value) {
+	return func(v value) {
+		if n, ok := v.node.(*ast.BoolNode); ok && !v.text {
+			*to = n.Value
+			return
+		}
+		d.wrong(v, "true or false")
+	}
+}

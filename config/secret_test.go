@@ -57,6 +57,9 @@ sources:
        auth: {bearer: "${credential:t}"}}}
   d: {http: {url: https://x, position: head_walk, auth: {basic: {user: "${env:T}", password: "${credential:t}"}}}}
   e: {http: {url: https://x, position: head_walk, auth: {header: {name: K, value: "${env:T}"}}}}
+  f: {exec: {command: [x, "--key=${env:T}", hush-1234-literal], env: {K: "${credential:t}"}}}
+  g: {http: {url: https://x, auth: {oauth2: {token_url: https://y, client_id: a, client_secret: "${file:t}"}}}, proxy: "http://me:${env:T}@x",
+       feeds: [{name: one, url: https://x/1, position: head_walk, query: {k: "${env:T}"}}]}
 sinks:
   a: {http: {url: "https://u:hush-1234@h/${env:T}/x?key=hush-1234", headers: {Authorization: Bearer hush-1234}, secret: "${credential:w}"}}
   b: {exec: {command: [x, --token, "${env:T}", hush-1234], env: {T: "${credential:t}"}}}

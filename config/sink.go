@@ -106,6 +106,9 @@ func (d *decoder) order(v value, to *string) {
 	*to = "none"
 }
 
+// own is the source of the daemon's own events. "*" does not mean it.
+const own = "tidings"
+
 // sinkSources reads which sources a sink gets events of. Whether they are configured shows when the whole file is read.
 func (d *decoder) sinkSources(v value, to *event.Filter, c *Config) {
 	names, ok := d.texts(v, `the name of a source, or "*"`)
@@ -119,7 +122,7 @@ func (d *decoder) sinkSources(v value, to *event.Filter, c *Config) {
 			known[i] = s.Name
 		}
 		for i, item := range d.items(v) {
-			if names[i] == "*" || slices.Contains(known, names[i]) {
+			if names[i] == "*" || names[i] == own || slices.Contains(known, names[i]) {
 				continue
 			}
 			hint := "there is " + strings.Join(known, ", ")

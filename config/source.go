@@ -1,16 +1,11 @@
 package config
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
-	"maps"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/robfig/cron/v3"
 
@@ -44,171 +39,112 @@ func (d *decoder) sources(v value, c *Config) {
 	for _, e := range d.named(v, "source") {
 		s := Source{
 			Name: e.key, Every: time.Minute, Jitter: 0.1, Events: event.Filter{"*"}, Overlap: 5 * time.Minute,
-			Values: map[string]event.Secret{},
+			OnLost: "from_time", Values: map[string]event.Secret{},
 		}
+		d.files, d.identify = map[string][]piece{}, nil
 		d.source(e.value, &s, c)
+		s.Reload = reloader(s, d.files, d.identify, d.env.readFile)
 		c.Sources = append(c.Sources, s)
 	}
 }
 
 // source reads one source. c is read only after the whole file is.
 func (d *decoder) source(v value, s *Source, c *Config) {
-	var with, http value
-	everySet := false
 	found := d.object(v, table{
 		what: "a source",
 		fields: []field{
 			{"preset", func(v value) {
-				if name, ok := d.text(v, "the name of a preset ("+strings.Join(recipe.Names(), ", ")+")"); ok {
+				if name, ok := d.text(v, "the name of a preset ("+strings.Join(recipe.Names(), ", ")+") or the path of your own"); ok {
 					s.Preset = name.text
 				}
 			}},
-			{"with", func(v value) { with = v }},
-			{"http", func(v value) { http = v }},
-			{"every", func(v value) {
-				everySet = true
-				d.duration(&s.Every, 100*time.Millisecond, 366*day)(v)
-			}},
+			{"with", func(value) {}}, // read when it is known what they belong to
+			{"http", func(value) {}},
+			{"feeds", func(value) {}},
+			{"exec", func(v value) { d.execSource(v, s) }},
+			{"every", d.duration(&s.Every, 100*time.Millisecond, 366*day)},
 			{"cron", func(v value) { d.cron(v, s) }},
 			{"jitter", d.number(&s.Jitter, 0, 1)},
 			{"start", func(v value) { d.start(v, &s.Start) }},
 			{"events", d.globs(&s.Events)},
 			{"overlap", d.duration(&s.Overlap, 0, forever)},
+			{"on_lost_position", d.oneOf(&s.OnLost, "from_time", "stop", "from_now")},
+			{"tls", func(v value) { d.tls(v, s) }},
+			{"proxy", func(v value) { d.proxy(v, s) }},
 		},
 		below: map[string][]string{
 			"http": d.httpTable(&recipe.HTTP{}, s).keys(),
-		},
-		absent: map[string]string{
-			"exec": "this version has no exec sources: use preset or http",
+			"exec": d.execSourceTable(&Source{Exec: new(ExecSource)}).keys(),
+			"tls":  tlsKeys,
 		},
 	})
-	_, hasPreset := found["preset"]
-	_, hasHTTP := found["http"]
-	_, hasWith := found["with"]
-	switch {
-	case hasPreset && hasHTTP:
-		d.problemAtKey(http, "stands beside preset: a source has one of them")
-	case hasHTTP:
-		if hasWith {
-			d.problemAtKey(with, "gives a preset what it asks for, and this source has none: remove it")
+	d.kindOfSource(v, s, found)
+	_, everySet := found["every"]
+	cron, cronSet := found["cron"]
+	if cronSet && everySet {
+		d.problemAtKey(cron, "stands beside every: a source has one of them")
+	}
+	if every, err := recipe.Duration(s.HTTP.Limits.Every); err == nil && !everySet && s.Cron == nil {
+		s.Every = every
+	}
+	d.overlap(v, found, s, c)
+}
+
+// kindOfSource reads what is polled: exactly one of preset, http and exec.
+func (d *decoder) kindOfSource(v value, s *Source, found map[string]value) {
+	kind := ""
+	for _, k := range []string{"preset", "http", "exec"} {
+		at, ok := found[k]
+		switch {
+		case ok && kind != "":
+			d.problemAtKey(value{path: at.path, key: at.key}, "stands beside %s: a source has one of preset, http and exec", kind)
+			return
+		case ok:
+			kind = k
 		}
-		d.httpSource(http, s)
-	case hasPreset && s.Preset != "":
-		if !hasWith {
+	}
+	for key, of := range map[string]string{"with": "preset", "feeds": "http"} {
+		if at, ok := found[key]; ok && kind != "" && kind != of {
+			d.problemAtKey(value{path: at.path, key: at.key}, "belongs to %s, and this source has %s: remove it", of, kind)
+		}
+	}
+	for _, key := range []string{"tls", "proxy"} {
+		if at, ok := found[key]; ok && kind == "exec" {
+			d.problemAtKey(value{path: at.path, key: at.key}, "is of requests, and a program makes its own: remove it")
+		}
+	}
+	switch {
+	case kind == "http":
+		d.httpSource(v, found, s)
+	case kind == "preset" && s.Preset != "":
+		with, ok := found["with"]
+		if !ok {
 			with = value{path: join(v.path, "with"), key: v.key, at: v.key}
 		}
 		d.presetSource(found["preset"], with, s)
-	case !hasPreset && !d.broken[v.path] && !d.broken[join(v.path, "exec")]:
-		d.problemAtKey(v, "does not say what to poll: write preset or http")
-	}
-	if every, ok := found["cron"]; ok && everySet {
-		d.problemAtKey(every, "stands beside every: a source has one of them")
-	}
-	if overlap, ok := found["overlap"]; ok {
-		length := s.Overlap
-		d.later = append(d.later, func() {
-			if length > c.Store.Remember {
-				d.problem(overlap, "is longer than store.remember (%s): an event is told from a new one only while it is remembered",
-					formatDuration(c.Store.Remember))
-			}
-		})
+	case kind == "" && !d.broken[v.path]:
+		d.problemAtKey(v, "does not say what to poll: write preset, http or exec")
 	}
 }
 
-// presetSource makes s of a preset and what `with` gives it.
-func (d *decoder) presetSource(name, with value, s *Source) {
-	preset, err := recipe.Find(s.Preset)
-	if err != nil {
-		raw, _, _ := written(name)
-		hint := ""
-		if near := nearest(raw, recipe.Names()); near != "" {
-			hint = fmt.Sprintf("did you mean %s? ", near)
-		}
-		d.problem(name, "is no preset that this version has: %sthere is %s", hint, strings.Join(recipe.Names(), ", "))
-		return
-	}
-	s.HTTP = preset.HTTP
-	d.with(with, preset, s)
-	for param, p := range preset.With {
-		if _, given := s.Values[param]; !given && p.Default != "" {
-			s.Values[param] = event.NewSecret(p.Default)
-		}
-	}
-	s.Identity = identity(preset, s.Values)
-}
-
-// with reads a preset's parameters.
-func (d *decoder) with(v value, preset *recipe.Preset, s *Source) {
-	t := table{what: "what the preset " + preset.Name + " takes"}
-	for _, param := range slices.Sorted(maps.Keys(preset.With)) {
-		p := preset.With[param]
-		t.fields = append(t.fields, field{param, func(v value) {
-			text, ok := d.secret(v, about(p))
-			if !ok {
-				return
-			}
-			if strings.ContainsFunc(text.Reveal(), unicode.IsControl) {
-				d.problem(v, "has a line break or another control character, which a request can't have: remove it")
-				return
-			}
-			if param == "base_url" {
-				base := strings.TrimRight(text.Reveal(), "/")
-				if _, ok := d.address(v, base); !ok {
-					return
-				}
-				text = event.NewSecret(base)
-			}
-			s.Values[param] = text
-		}})
-	}
-	t.fields = append(t.fields, field{"query", func(v value) {
-		s.ExtraQuery = d.secrets(v, "the value of a query parameter")
-		for name := range s.ExtraQuery {
-			if preset.HTTP.OwnQuery(name) {
-				d.problemAtKey(d.at(join(v.path, name)), "is a query parameter that the preset sets itself: remove it")
+// overlap fills in how far back the source looks, and checks that what is found there is remembered.
+func (d *decoder) overlap(v value, found map[string]value, s *Source, c *Config) {
+	at, set := found["overlap"]
+	if !set {
+		at = value{path: join(v.path, "overlap"), key: v.key, at: v.key}
+		for _, list := range s.HTTP.Lists(s.Feeds) {
+			if long, err := recipe.Duration(list.Overlap); err == nil {
+				s.Overlap = max(s.Overlap, long)
 			}
 		}
-	}})
-	found := d.object(v, t)
-	for _, param := range slices.Sorted(maps.Keys(preset.With)) {
-		if _, given := found[param]; !given && preset.With[param].Required && !d.broken[v.path] {
-			d.problemAtKey(value{path: join(v.path, param), key: v.key}, "is missing: %s", about(preset.With[param]))
+	}
+	length := s.Overlap
+	d.later = append(d.later, func() {
+		if length > c.Store.Remember {
+			d.problem(at, "is longer than store.remember (%s): an event is told from a new one only while it is remembered",
+				formatDuration(c.Store.Remember))
 		}
-	}
-}
-
-// about says what a parameter is, as the rest of a sentence.
-func about(p recipe.Param) string {
-	text := strings.TrimSuffix(p.About, ".")
-	if p.Example != "" {
-		text += ", such as " + p.Example
-	}
-	return text
-}
-
-// identity expands the template of what makes a preset's source this one and no other. It is stored and shown, so what the
-// preset declares a secret stands as its hash.
-func identity(preset *recipe.Preset, values map[string]event.Secret) string {
-	t, err := recipe.ParseTemplate(preset.Identity)
-	if err != nil {
-		return ""
-	}
-	text, err := t.Expand(func(name string) (string, bool) {
-		value := values[name].Reveal()
-		if preset.With[name].Secret {
-			value = hash(value)
-		}
-		return value, true
 	})
-	if err != nil {
-		return ""
-	}
-	return text
-}
-
-func hash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "sha256_" + hex.EncodeToString(sum[:8])
 }
 
 // address checks that text, which is what v says, is an address to send requests to.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tidings/recipe"
 )
 
 // duration reads a duration between least and most into to.
@@ -17,7 +19,7 @@ func (d *decoder) duration(to *time.Duration, least, most time.Duration) func(va
 		if !ok {
 			return
 		}
-		got, err := parseDuration(s.text)
+		got, err := recipe.Duration(s.text)
 		switch {
 		case err != nil:
 			d.problem(v, "is %s, and must be %s", s.show(), want)
@@ -35,31 +37,6 @@ const (
 	day     = 24 * time.Hour
 	forever = 100 * 365 * day
 )
-
-var days = regexp.MustCompile(`^([0-9]{1,6})d(.*)$`)
-
-// parseDuration reads Go's durations, with days in front: 90s, 1h30m, 14d, 1d12h.
-func parseDuration(text string) (time.Duration, error) {
-	m := days.FindStringSubmatch(text)
-	if m == nil {
-		return time.ParseDuration(text)
-	}
-	n, err := strconv.Atoi(m[1])
-	if err != nil || n > int(forever/day) {
-		return 0, fmt.Errorf("more than %d days", int(forever/day))
-	}
-	if m[2] == "" {
-		return time.Duration(n) * day, nil
-	}
-	if strings.ContainsAny(m[2][:1], "+-") {
-		return 0, fmt.Errorf("a sign within the duration")
-	}
-	rest, err := time.ParseDuration(m[2])
-	if err != nil || rest > forever {
-		return 0, fmt.Errorf("not a duration after the days")
-	}
-	return time.Duration(n)*day + rest, nil
-}
 
 // formatDuration writes a duration as the file would have it.
 func formatDuration(t time.Duration) string {

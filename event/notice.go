@@ -104,6 +104,13 @@ type StoreTrouble struct {
 	Err error
 }
 
+// SourceNote: something that a person should know of a source that goes on as it is: a file of its credentials can't be read again, say.
+type SourceNote struct {
+	Source string
+	At     time.Time
+	What   string // one sentence, secrets replaced
+}
+
 // StoreNote: the store did something by itself that a person may want to know of, or, as a warning, should.
 type StoreNote struct {
 	At   time.Time
@@ -126,6 +133,7 @@ func (PollFailed) notice()   {}
 func (TakenIn) notice()      {}
 func (SetAside) notice()     {}
 func (Hashed) notice()       {}
+func (SourceNote) notice()   {}
 func (GapFound) notice()     {}
 func (Attempted) notice()    {}
 func (SinkChanged) notice()  {}

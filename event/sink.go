@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Health is how a sink does.
 type Health int
@@ -47,9 +50,20 @@ type SourceSpec struct {
 	Events   Filter
 }
 
+// Own is the name of the source of the daemon's own events, which no configured source can have.
+const Own = "tidings"
+
 // SinkSpec is a sink as the store sees it.
 type SinkSpec struct {
 	Name    string
-	Sources Filter
+	Sources Filter // "*" is every configured source; the daemon's own events go to those that name Own
 	Events  Filter
+}
+
+// Wants reports whether events of source are for this sink, if their types are.
+func (s SinkSpec) Wants(source string) bool {
+	if source == Own {
+		return slices.Contains(s.Sources, Own)
+	}
+	return s.Sources.Match(source)
 }

@@ -8,16 +8,13 @@ import (
 	"tidings/event"
 )
 
-// quietTime is how often a position is stored at most that changed without an event.
-const quietTime = time.Minute
-
 // commitShort commits a walk that is in memory: oldest page first, the position with the last.
-func (p *Poller) commitShort(ctx context.Context, w *walk, told *event.Polled) error {
+func (h *headWalk) commitShort(ctx context.Context, w *walk, told *event.Polled) error {
 	var all []item
 	for _, s := range w.pages {
 		all = append(all, s.items...)
 	}
-	p.pick(w, all, time.Time{}, told)
+	h.pick(w, all, time.Time{}, told)
 
 	var batches [][]event.Event
 	seen := map[string]bool{}
@@ -31,12 +28,12 @@ func (p *Poller) commitShort(ctx context.Context, w *walk, told *event.Polled) e
 	}
 
 	pos := w.pos.moved(all, w.Head, false)
-	gap, err := p.gap(w, &pos)
+	gap, err := h.gap(w, &pos)
 	if err != nil {
 		return err
 	}
 	if len(batches) == 0 {
-		if !p.worthStoring(w, pos, all, gap) {
+		if !h.worthStoring(w, pos, all, gap) {
 			return nil
 		}
 		batches = [][]event.Event{nil}
@@ -46,30 +43,26 @@ func (p *Poller) commitShort(ctx context.Context, w *walk, told *event.Polled) e
 		if i == len(batches)-1 {
 			c.Position, c.Gap = pos.encode(), gap
 		}
-		if _, err := p.commit(ctx, c, told); err != nil {
+		if _, err := h.commit(ctx, c, told); err != nil {
 			return err
 		}
 	}
-	p.sought = ""
+	h.sought = ""
 	return nil
 }
 
 // worthStoring reports whether a position is to be stored though there is no event to store with it.
-func (p *Poller) worthStoring(w *walk, pos position, all []item, gap *event.Gap) bool {
-	if !w.pos.CaughtUp || gap != nil || pos.Hidden != w.pos.Hidden {
+func (h *headWalk) worthStoring(w *walk, pos position, all []item, gap *event.Gap) bool {
+	if !w.pos.CaughtUp || gap != nil || pos.Hidden != w.pos.Hidden || pos.Lost != w.pos.Lost {
 		return true
 	}
 	// The head of the list is another one than we knew and yet holds nothing new: all is known (the position was set back), or
 	// before the start. Without the new boundary each poll would walk the same way.
-	if len(all) == 0 || w.judge.boundary[all[0].ID] || time.Since(p.quiet) < quietTime {
-		return false
-	}
-	p.quiet = time.Now()
-	return true
+	return len(all) > 0 && !w.judge.boundary[all[0].ID] && h.quiet.due()
 }
 
 // pick judges items and counts history.
-func (p *Poller) pick(w *walk, items []item, below time.Time, told *event.Polled) {
+func (h *headWalk) pick(w *walk, items []item, below time.Time, told *event.Polled) {
 	old := w.judge.pick(items, below)
 	if w.judge.first {
 		told.History += old

@@ -22,7 +22,8 @@ type list struct {
 	answer   func(cursor string, page event.Page) event.Page // changes an answer
 }
 
-func (l *list) Fetch(ctx context.Context, cursor string) (event.Page, error) {
+func (l *list) Fetch(ctx context.Context, r Request) (event.Page, error) {
+	cursor := r.Cursor
 	l.requests++
 	l.cursors = append(l.cursors, cursor)
 	if ctx.Err() != nil {
@@ -121,6 +122,9 @@ func (s *fakeStore) Commit(_ context.Context, c event.Commit) (done event.Commit
 		s.log = append(s.log, e.ID)
 		done.New++
 	}
+	for _, id := range c.Remember {
+		s.known[id] = true
+	}
 	if c.Position != nil {
 		s.pos.Data = slices.Clone(c.Position)
 		s.written += len(c.Position)
@@ -148,7 +152,7 @@ func newRig(start Start) *rig {
 // restart replaces the poller by one that knows only what is stored.
 func (r *rig) restart(start Start) {
 	r.Poller = &Poller{
-		Source: "s", Fetcher: r.list, Store: r.store, Every: time.Minute, Start: start,
+		Source: "s", Feeds: []Feed{{Kind: HeadWalk, Fetcher: r.list}}, Store: r.store, Every: time.Minute, Start: start,
 		Overlap: 5 * time.Minute, Remember: 90 * 24 * time.Hour,
 		Notify: func(n event.Notice) { r.told = append(r.told, n) },
 	}

@@ -1,58 +1,98 @@
 package poller
 
 import (
-	"fmt"
+	"context"
 	"slices"
 	"time"
 
 	"tidings/event"
 )
 
-// gap returns a gap if the walk found one, and notes in pos that it was told.
+// lostPlace returns a gap where the list shows no longer what was seen in it, so that nobody knows what came in between.
 //
-// It is certain where an event that was listed, and not taken in yet, is listed no more. Otherwise a list can't prove a
-// loss: an event of ours that it lists no more may have been the last before the oldest that it does list. So it is a
-// possible gap where we had seen ids in this list and it lists none of them, nor anything else from before the position, or where
-// it ended in a place that it had said to go on from. A walk that ended at the start's floor shows nothing while all that was seen
+// A list can't prove a loss by that: an event of ours that it lists no more may have been the last before the oldest that it does list.
+// So it is a possible gap where we had seen ids in this list and it lists none of them, nor anything else from before the position, or
+// where it ended in a place that it had said to go on from. A walk that ended at the start's floor shows nothing while all that was seen
 // lies before that floor.
-func (p *Poller) gap(w *walk, pos *position) (*event.Gap, error) {
+func (h *headWalk) lostPlace(w *walk) *event.Gap {
+	atFloor := !w.Edge.IsZero() && w.Edge.Before(w.judge.start)
+	if w.Met || len(w.pos.IDs) == 0 && !w.short || w.pos.Hidden || atFloor && w.pos.Time.Before(w.judge.start) {
+		return nil
+	}
+	var why string
+	switch {
+	case w.short:
+		why = "the list ends where it had said to go on, before any event that was seen earlier; what it listed there, if anything, is gone from it"
+	case w.empty():
+		why = "the list is empty, though events were seen in it earlier; what was listed since, if anything, is gone from it"
+	case !w.Edge.IsZero() && !w.Edge.After(w.pos.Time):
+		why = "the list shows none of the events that were seen in it earlier; it may be filtered otherwise than before"
+	default:
+		why = "the list ends before any event that was seen earlier; what was listed in between, if anything, is gone from it"
+	}
+	gap := h.lost(&w.pos.common, why)
+	gap.To = w.Edge
+	return &gap
+}
+
+func (w *walk) empty() bool {
+	return !w.long && !slices.ContainsFunc(w.pages, func(s stretch) bool { return len(s.items) > 0 })
+}
+
+// gap returns the gap that is to be told with the walk's last commit, and notes in pos what was told. It is certain where an event that
+// was listed, and not taken in yet, is listed no more.
+func (h *headWalk) gap(w *walk, pos *position) (*event.Gap, error) {
 	gone := w.gone
-	if p.sought != "" && !gone {
-		known, err := p.known(p.sought)
+	if h.sought != "" && !gone {
+		known, err := h.known(h.sought)
 		if err != nil {
 			return nil, err
 		}
 		gone = !known[0]
 	}
-	gap := event.Gap{Source: p.Source, From: w.pos.Time, To: w.Edge, Found: time.Now().Round(0), Certain: gone}
 	if gone {
-		gap.Why = "the list showed events that it had dropped before they could be taken in"
+		gap := h.lost(&w.pos.common, "the list showed events that it had dropped before they could be taken in")
+		gap.To, gap.Certain = w.Edge, true
 		return &gap, nil
 	}
-	atFloor := !w.Edge.IsZero() && w.Edge.Before(w.judge.start)
-	if w.Met || len(w.pos.IDs) == 0 && !w.short || w.pos.Hidden || atFloor && w.pos.Time.Before(w.judge.start) {
+	gap := h.lostPlace(w)
+	if gap != nil {
+		pos.Hidden = w.empty()
+	}
+	if w.pos.Lost { // it was told when it was found
 		return nil, nil
 	}
-	pos.Hidden = !w.long && !slices.ContainsFunc(w.pages, func(s stretch) bool { return len(s.items) > 0 })
-	switch {
-	case w.short:
-		gap.Why = "the list ends where it had said to go on, before any event that was seen earlier; what it listed there, if anything, is gone from it"
-	case pos.Hidden:
-		gap.Why = "the list is empty, though events were seen in it earlier; what was listed since, if anything, is gone from it"
-	case !w.Edge.IsZero() && !w.Edge.After(w.pos.Time):
-		gap.Why = "the list shows none of the events that were seen in it earlier; it may be filtered otherwise than before"
-	default:
-		gap.Why = "the list ends before any event that was seen earlier; what was listed in between, if anything, is gone from it"
-	}
-	return &gap, nil
+	return gap, nil
 }
 
-// known asks the store which ids are remembered.
-func (p *Poller) known(ids ...string) ([]bool, error) {
-	p.progress.Within(commitTime)
-	known, err := p.Store.Known(p.Source, ids)
-	if err != nil {
-		return nil, &storeError{fmt.Errorf("can't look up what source %s listed: %w", p.Source, err)}
+// decide looks at what a walk has shown before anything of it is committed. done: the poll goes no further with it.
+func (h *headWalk) decide(ctx context.Context, w *walk) (done, again bool, err error) {
+	gap := h.lostPlace(w)
+	policy := h.onLost()
+	if gap == nil || policy == LostFromTime {
+		return false, false, nil
 	}
-	return known, nil
+	if policy == LostFromNow {
+		return true, true, h.anew(ctx, w, gap)
+	}
+	if err := h.drop(ctx); err != nil {
+		return true, false, err
+	}
+	pos := w.pos
+	pos.Trail = nil
+	return true, false, h.stop(ctx, w.gen, &pos.common, &pos, *gap)
+}
+
+// anew begins as a source that starts now.
+func (h *headWalk) anew(ctx context.Context, w *walk, gap *event.Gap) error {
+	h.walk, h.sought = nil, ""
+	start := w.Head.Truncate(time.Second)
+	pos := position{common: common{Version: positionVersion, Start: &start, Anew: true}}
+	gap.Why += "; on_lost_position says from_now, so what it lists from before now is not taken in"
+	gap.Certain = w.unseen != "" || len(w.Marks) > 0
+	if w.pos.Lost {
+		gap = nil
+	}
+	_, err := h.commit(ctx, event.Commit{Generation: w.gen, Position: pos.encode(), Gap: gap}, nil)
+	return err
 }

@@ -28,17 +28,17 @@ type judge struct {
 	history  bool // first walk: what bears no time is history
 }
 
-func (p *Poller) judge(pos position, head time.Time) judge {
+func (h *headWalk) judge(pos position, head time.Time) judge {
 	j := judge{first: !pos.CaughtUp, seen: pos.Time, ahead: head.Add(24 * time.Hour), boundary: make(map[string]bool, len(pos.IDs))}
 	if pos.Start != nil {
 		j.start = *pos.Start
 	}
-	j.history = j.first && (p.Start.Kind == StartNow || j.start.After(head))
+	j.history = j.first && (h.startKind(&pos.common) == StartNow || j.start.After(head))
 	for _, id := range pos.IDs {
 		j.boundary[id] = true
 	}
 	if !pos.Time.IsZero() {
-		j.overlap = pos.Time.Add(-p.Overlap)
+		j.overlap = pos.Time.Add(-h.poller.Overlap)
 		// An unknown event from before the overlap is a very late one, or one that was forgotten. It is late as long as it would
 		// still be remembered had it been listed in time; an hour of that is left to clocks that differ.
 		// Of what was seen within the overlap the boundary lacks what is not newer than From.
@@ -46,7 +46,7 @@ func (p *Poller) judge(pos position, head time.Time) judge {
 		if !pos.From.Before(j.horizon) {
 			j.horizon = pos.From.Add(time.Nanosecond)
 		}
-		if memory := head.Add(-p.Remember + min(p.Remember/2, time.Hour)); memory.Before(j.horizon) {
+		if memory := head.Add(-h.poller.Remember + min(h.poller.Remember/2, time.Hour)); memory.Before(j.horizon) {
 			j.horizon = memory
 		}
 	}
@@ -140,12 +140,4 @@ func (e *edge) pass(items []item) {
 			*e = edge{at: it.at}
 		}
 	}
-}
-
-// dated returns t where it is a time that can be kept, else zero: a time beyond the calendar counts as none.
-func dated(t time.Time) time.Time {
-	if y := t.Year(); y < 1 || y > 9999 {
-		return time.Time{}
-	}
-	return t
 }

@@ -8,11 +8,11 @@ import (
 
 // commitLong fetches the marks of a long walk again, oldest first, and commits each. The walk ends where its first page
 // began; another round is due at once.
-func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (again bool, err error) {
+func (h *headWalk) commitLong(ctx context.Context, w *walk, told *event.Polled) (again bool, err error) {
 	for {
 		var s stretch
 		if len(w.Marks) > 0 {
-			parts, err := p.refetch(ctx, w, &s, told)
+			parts, err := h.refetch(ctx, w, &s, told)
 			if err != nil {
 				return false, err
 			}
@@ -25,7 +25,7 @@ func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (a
 			}
 			w.pop()
 		}
-		p.pick(w, s.items, w.oldest, told)
+		h.pick(w, s.items, w.oldest, told)
 		c := event.Commit{Generation: w.gen, Events: oldestFirst(s.items, map[string]bool{})}
 		for _, e := range c.Events {
 			w.since += len(e.Data) + len(e.ID)
@@ -34,7 +34,7 @@ func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (a
 		switch {
 		case last:
 			pos := w.pos.moved(s.items, w.Head, true)
-			if c.Gap, err = p.gap(w, &pos); err != nil {
+			if c.Gap, err = h.gap(w, &pos); err != nil {
 				return false, err
 			}
 			c.Position = pos.encode()
@@ -45,7 +45,7 @@ func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (a
 			w.since, w.record = 0, len(c.Position)
 		}
 		if len(c.Events) > 0 || c.Position != nil {
-			done, err := p.commit(ctx, c, told)
+			done, err := h.commit(ctx, c, told)
 			if err != nil {
 				return false, err
 			}
@@ -59,7 +59,7 @@ func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (a
 			}
 		}
 		if last {
-			p.walk, p.sought = nil, ""
+			h.walk, h.sought = nil, ""
 			return again || w.resumed, nil
 		}
 	}
@@ -68,7 +68,7 @@ func (p *Poller) commitLong(ctx context.Context, w *walk, told *event.Polled) (a
 // refetch fetches the oldest mark into s. What was listed late in the meantime shifts pages, so it follows the list until
 // the mark's last event, or one that was committed just before, was listed again; else an event that was pushed over a
 // page's edge would be missed. Where all that is too much to hold, it returns the mark in parts.
-func (p *Poller) refetch(ctx context.Context, w *walk, s *stretch, told *event.Polled) (parts []mark, err error) {
+func (h *headWalk) refetch(ctx context.Context, w *walk, s *stretch, told *event.Polled) (parts []mark, err error) {
 	n := len(w.Marks) - 1
 	m, last := w.Marks[n], w.last(n)
 	stop := map[string]bool{last: true}
@@ -86,15 +86,15 @@ func (p *Poller) refetch(ctx context.Context, w *walk, s *stretch, told *event.P
 		guard  = newGuard()
 	)
 	for cursor := m.Cursor; ; {
-		page, err := p.fetch(ctx, cursor, told)
+		page, err := h.ask(ctx, cursor, told)
 		if err != nil {
 			return nil, err
 		}
 		if guard.repeats(cursor, page) {
-			return nil, p.repeated()
+			return nil, h.repeated()
 		}
 		part := stretch{cursor: cursor, behind: behind}
-		if part.items, err = p.look(w.judge, page, &behind, told); err != nil {
+		if part.items, err = h.look(w.judge, page, &behind, told); err != nil {
 			return nil, err
 		}
 		end := page.Next == ""
@@ -113,7 +113,7 @@ func (p *Poller) refetch(ctx context.Context, w *walk, s *stretch, told *event.P
 		}
 		bytes += size
 		s.items = append(s.items, part.items...)
-		if split = split || len(pages) > 1 && bytes > p.memory(); split {
+		if split = split || len(pages) > 1 && bytes > h.poller.memory(); split {
 			s.items = nil
 		}
 		if !end && !settled {
@@ -121,12 +121,12 @@ func (p *Poller) refetch(ctx context.Context, w *walk, s *stretch, told *event.P
 			continue
 		}
 		if end && !found {
-			known, err := p.known(last)
+			known, err := h.known(last)
 			if err != nil {
 				return nil, err
 			}
 			if !known[0] && len(page.Events) == 0 && w.doubt() {
-				return nil, p.cutShort()
+				return nil, h.cutShort()
 			}
 			w.gone = w.gone || !known[0]
 		}

@@ -1,15 +1,25 @@
-// Package poller decides when a source is polled, walks its list and says what the source's next position is. It knows a
+// Package poller decides when a source is polled, reads its lists and says what the source's next position is. It knows a
 // Fetcher and a Store, not HTTP and not bbolt.
 //
-// What it keeps to, for a list that shows the newest event first:
+// A source has one list or several: its feeds. A poll gives each its turn, on one schedule. How a feed's place is kept is a strategy,
+// one for each Kind:
 //
-//  1. A walk goes from the head back to what is settled, whole pages at a time, before anything of it is committed.
-//  2. It is committed oldest first, and only its last commit moves the position. A crash in between repeats fetches, never
-//     skips an event: everything older than a committed event is committed.
-//  3. What is new is decided by id (never by comparing ids) and, against what was forgotten or came before the start, by time.
-//  4. The position's time never runs ahead of the server's clock, so an event dated in the future hides no other.
-//  5. A poll that finds nothing new writes nothing.
-//  6. Memory is bounded: about Memory bytes of bodies and one page, and a few hundred KB of cursors, however long the list.
+//	round(ctx, told) (again, err)       reads the position, fetches pages, commits events together with the place they lead to
+//	failed(ctx, err) (restart, err)     forgets what can't be gone on with; restart: a round is taken anew at once
+//
+// All else is the feed's: asking, counting, validators, the check of the order, what the store is asked and given.
+//
+// What all of them keep to:
+//
+//  1. Events are committed oldest first, and no commit moves the position past an event that is not committed with it or before it. A
+//     crash repeats fetches, never skips an event.
+//  2. What is new is decided by id (never by comparing ids) and, against what was forgotten or came before the start, by time.
+//  3. The position's time never runs ahead of the server's clock, so an event dated in the future hides no other.
+//  4. A poll that finds nothing new writes nothing, but for a place that moved: at once, and then at most once a minute.
+//  5. Memory is bounded: about Memory bytes of bodies and one page, and a few hundred KB of cursors, however long the list.
+//
+// A list that shows the newest event first is walked from the head back to what is settled, whole pages at a time, before anything of it
+// is committed, and only the last commit moves the position.
 //
 // A Poller never polls twice at once. It starts no goroutine.
 package poller
@@ -18,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,17 +59,18 @@ const (
 	DefaultMemory     = 8 << 20
 )
 
-// Poller polls one source that lists its newest event first. Set its fields before the first call and leave them alone.
+// Poller polls one source. Set its fields before the first call and leave them alone.
 type Poller struct {
-	Source  string
-	Fetcher Fetcher
-	Store   Store
+	Source string
+	Feeds  []Feed // in the order in which they are polled; each has a name where there are several
+	Store  Store
 
 	Every  time.Duration // from the end of one poll to the next; or
 	Cron   cron.Schedule // when to poll, by the wall clock. Not both
 	Jitter float64       // each wait is drawn from Every ± that share of it; a cron poll is up to 30 s late by draw. 0: neither
 
 	Start    Start
+	OnLost   Lost          // what to do when the API no longer knows our place; empty: LostFromTime
 	Overlap  time.Duration // each poll looks again that far behind the position, for events that are listed late
 	Remember time.Duration // how long the store remembers ids at least: what is older and unknown is forgotten, not new
 
@@ -71,10 +83,9 @@ type Poller struct {
 
 	mu       sync.Mutex // held during a poll
 	failures int        // polls that failed in a row
-	firstTry time.Time  // of this process, with its monotonic clock
-	walk     *walk      // one that a failed fetch interrupted
-	sought   string     // id of an event that a forgotten walk listed and did not take in; empty once it is listed again
-	quiet    time.Time  // when the position was last stored without an event
+	feeds    []*feed    // Feeds, at work
+	rest     time.Time  // the API asked not to be polled before
+	calm     bool       // the poll is a scheduled one: what is not urgent waits for the next
 	hashed   bool       // Hashed was told
 	progress event.Progress
 }
@@ -90,6 +101,12 @@ func (p *Poller) Run(ctx context.Context) error {
 	}
 	if p.Cron != nil && p.Cron.Next(time.Now()).IsZero() {
 		return fmt.Errorf("source %s would never be polled: its cron schedule names no day within five years", p.Source)
+	}
+	p.mu.Lock()
+	err := p.open()
+	p.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	defer p.progress.Rest()
 	for ctx.Err() == nil {
@@ -113,6 +130,7 @@ func (p *Poller) Poll(ctx context.Context) error {
 func (p *Poller) poll(ctx context.Context, scheduled bool) (next time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.calm = scheduled
 	begun := time.Now()
 	told := event.Polled{Source: p.Source}
 	err = p.catchUp(ctx, &told)
@@ -142,66 +160,93 @@ func (p *Poller) poll(ctx context.Context, scheduled bool) (next time.Time, err 
 	return next, nil
 }
 
-// maxRestarts is how often one poll starts over at once because the position was changed under it or a cursor was lost.
-const maxRestarts = 3
-
-// catchUp walks the list until there is nothing more to take in.
-func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
-	restarts := 0
-	for {
-		again, err := p.round(ctx, told)
-		switch {
-		case err == nil && !again:
-			return nil
-		case err == nil:
-			continue
+// open makes the feeds ready for work, once.
+func (p *Poller) open() error {
+	if p.feeds != nil {
+		return nil
+	}
+	if len(p.Feeds) == 0 {
+		return fmt.Errorf("source %s has no list to poll", p.Source)
+	}
+	feeds := make([]*feed, len(p.Feeds))
+	names := map[string]bool{}
+	for i, set := range p.Feeds {
+		f := &feed{Feed: set, poller: p, store: p.Store}
+		if names[f.Name] || f.Name == "" && len(p.Feeds) > 1 {
+			return fmt.Errorf("source %s has two feeds by the name %q: each needs its own", p.Source, f.Name)
 		}
-		// A walk that can't go on is forgotten. Where its place was lost, or the position was changed under it, the list is
-		// walked again from the head at once.
-		lost := isLost(err) || p.stuck(err)
-		restart := errors.Is(err, event.ErrStale) || lost && p.walk != nil && p.walk.begun
-		if lost && p.walk != nil && p.walk.unseen != "" {
-			p.sought = p.walk.unseen
+		names[f.Name] = true
+		if f.Name != "" {
+			f.store = &feedStore{Store: p.Store, name: f.Name}
 		}
-		if lost || errors.Is(err, errRepeats) {
-			if err := p.drop(ctx); err != nil && !errors.Is(err, event.ErrStale) {
-				return err
-			}
-		}
-		if restarts++; !restart || restarts > maxRestarts {
+		var err error
+		if f.strategy, err = newStrategy(f); err != nil {
 			return err
 		}
+		feeds[i] = f
 	}
+	p.feeds = feeds
+	return nil
 }
 
-// storeError marks what the store refused, in distinction to what the API did.
-type storeError struct{ err error }
+// catchUp gives each feed its turn. One that fails keeps none of the others from theirs, unless the store takes nothing in.
+func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
+	if err := p.open(); err != nil {
+		return err
+	}
+	p.rest = time.Time{}
+	var failed failures
+	for _, f := range p.feeds {
+		err := f.catchUp(ctx, told)
+		if err != nil {
+			failed = append(failed, err)
+		}
+		if ctx.Err() != nil || errors.Is(err, event.ErrFull) || asksToWait(err) {
+			break
+		}
+	}
+	switch len(failed) {
+	case 0:
+		return nil
+	case 1:
+		return failed[0]
+	}
+	return failed
+}
 
-func (e *storeError) Error() string { return e.err.Error() }
-func (e *storeError) Unwrap() error { return e.err }
+// resting reports whether the API is not to be asked anew in this poll, since it wants to be polled less often.
+func (p *Poller) resting() bool { return p.calm && time.Now().Before(p.rest) }
 
-func isLost(err error) bool {
+// asksToWait reports whether the API wants to be left alone: its other lists are too, then.
+func asksToWait(err error) bool {
 	fetch, ok := errors.AsType[*FetchError](err)
-	return ok && fetch.Lost
+	return ok && fetch.Health == event.SourceLimited
 }
 
-// maxStuck is how many polls in a row may fail at the same place of a walk: with the default backoff, almost two hours.
-const maxStuck = 16
+// failures are the errors of several feeds in one poll.
+type failures []error
 
-// stuck reports whether a walk is to be given up since its place fails again and again. It may be that place alone: not every API
-// says plainly that it does not know a cursor, or it has an item there that can't be listed.
-func (p *Poller) stuck(err error) bool {
-	health, _ := judgeFailure(err)
-	if p.walk == nil || !p.walk.begun || health != event.SourceFailing {
-		return false
+func (f failures) Error() string {
+	texts := make([]string, len(f))
+	for i, err := range f {
+		texts[i] = err.Error()
 	}
-	p.walk.stuck++
-	return p.walk.stuck > maxStuck
+	return strings.Join(texts, "; ")
 }
+
+func (f failures) Unwrap() []error { return f }
 
 // judgeFailure says what a failed poll makes of the source, and how long the API asked to be left alone.
 func judgeFailure(err error) (event.SourceHealth, time.Duration) {
-	if _, ok := errors.AsType[*storeError](err); ok {
+	if many, ok := errors.AsType[failures](err); ok {
+		health, after := judgeFailure(many[0])
+		for _, err := range many[1:] {
+			_, more := judgeFailure(err)
+			after = max(after, more)
+		}
+		return health, after
+	}
+	if isStoreError(err) {
 		return event.SourceBlocked, 0
 	}
 	if fetch, ok := errors.AsType[*FetchError](err); ok && fetch.Health != "" {
@@ -210,46 +255,6 @@ func judgeFailure(err error) (event.SourceHealth, time.Duration) {
 		return event.SourceFailing, fetch.After
 	}
 	return event.SourceFailing, 0
-}
-
-// Longest times of a step, for the watchdog. A Fetch may be a login and several requests of 30 s, each for a smaller page.
-const (
-	fetchTime  = 6 * time.Minute
-	commitTime = 2 * time.Minute
-	slack      = time.Minute
-)
-
-func (p *Poller) fetch(ctx context.Context, cursor string, told *event.Polled) (event.Page, error) {
-	p.progress.Within(fetchTime)
-	page, err := p.Fetcher.Fetch(ctx, cursor)
-	if err != nil {
-		return event.Page{}, err
-	}
-	if p.walk != nil {
-		p.walk.stuck = 0
-	}
-	told.Pages++
-	told.Listed += len(page.Events)
-	if page.Hashed > 0 && !p.hashed {
-		p.hashed = true
-		p.notify(event.Hashed{Source: p.Source, At: time.Now()})
-	}
-	return page, nil
-}
-
-func (p *Poller) commit(ctx context.Context, c event.Commit, told *event.Polled) (event.Committed, error) {
-	p.progress.Within(commitTime)
-	c.Source = p.Source
-	done, err := p.Store.Commit(ctx, c)
-	if err != nil {
-		return done, &storeError{fmt.Errorf("can't keep what source %s listed: %w", p.Source, err)}
-	}
-	if told != nil {
-		told.New += done.New
-		told.Filtered += done.Filtered
-		told.Repeated += done.Repeated
-	}
-	return done, nil
 }
 
 func (p *Poller) notify(n event.Notice) {

@@ -48,7 +48,7 @@ func schedule(t *testing.T, seed uint64) {
 	var p *Poller
 	boot := func() {
 		p = &Poller{
-			Source: "s", Fetcher: l, Store: store, Every: time.Second, Start: start, Overlap: overlap, Remember: 24 * time.Hour, Memory: memory,
+			Source: "s", Feeds: []Feed{{Kind: HeadWalk, Fetcher: l}}, Store: store, Every: time.Second, Start: start, Overlap: overlap, Remember: 24 * time.Hour, Memory: memory,
 		}
 		crashed = false
 	}

@@ -12,22 +12,29 @@ import (
 const cronLate = 30 * time.Second
 
 // afterSuccess returns when to poll after a poll that ended well at now. Intervals run by the monotonic clock, cron by the
-// wall clock: such a time carries no monotonic reading.
+// wall clock: such a time carries no monotonic reading. It is no sooner than the API asked for.
 func (p *Poller) afterSuccess(now time.Time) time.Time {
 	if p.Cron != nil {
-		next := p.Cron.Next(now.Round(0)).Round(0)
+		next := p.Cron.Next(later(now, p.rest).Round(0)).Round(0)
 		if p.Jitter > 0 {
 			next = next.Add(rand.N(cronLate))
 		}
 		return next
 	}
 	spread := p.Jitter * float64(p.Every) * (2*rand.Float64() - 1)
-	return now.Add(p.Every + time.Duration(spread))
+	return later(now.Add(p.Every+time.Duration(spread)), p.rest)
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // afterFailure returns when to poll after p.failures failures in a row. A cron source is tried again before its next turn.
 func (p *Poller) afterFailure(now time.Time, after time.Duration) time.Time {
-	return now.Add(max(p.backoff(p.failures), p.Every, after))
+	return later(now.Add(max(p.backoff(p.failures), p.Every, after)), p.rest)
 }
 
 func (p *Poller) backoff(failures int) time.Duration {

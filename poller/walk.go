@@ -10,6 +10,14 @@ import (
 	"tidings/event"
 )
 
+// headWalk keeps a place in a list that shows its newest event first: each poll walks from the head back to what is known.
+type headWalk struct {
+	*feed
+	walk   *walk  // one that a failed fetch interrupted
+	sought string // id of an event that a forgotten walk listed and did not take in; empty once it is listed again
+	quiet  quiet
+}
+
 // walk is one way from the head of the list back to what is settled.
 type walk struct {
 	trail
@@ -28,6 +36,8 @@ type walk struct {
 	begun   bool   // the head was asked
 	fresh   bool   // the source was never asked before this walk
 	resumed bool   // it began in an earlier poll: the head has moved since
+
+	unchanged bool // the API said so of the list's first page, and all of that was taken in
 
 	pages []stretch // newest first; nil once the walk is long
 	long  bool
@@ -75,112 +85,154 @@ func (s *stretch) trim() {
 }
 
 // round takes one walk to its end and reports whether another one is due at once.
-func (p *Poller) round(ctx context.Context, told *event.Polled) (again bool, err error) {
+func (h *headWalk) round(ctx context.Context, told *event.Polled) (again bool, err error) {
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
 	}
 	defer func() {
 		if _, ok := errors.AsType[*storeError](err); ok {
-			p.walk = nil
+			h.walk = nil
 		}
 	}()
-	w, err := p.begin(ctx)
+	w, err := h.begin(ctx)
 	if err != nil {
 		return false, err
 	}
-	p.walk = w
-	if err := p.walkBack(ctx, w, told); err != nil {
+	h.walk = w
+	if err := h.walkBack(ctx, w, told); err != nil {
 		return false, err
 	}
-	if w.long {
-		return p.commitLong(ctx, w, told)
+	if w.unchanged {
+		h.walk = nil
+		return false, nil
 	}
-	p.walk = nil // what can't be committed is fetched again
-	return w.resumed, p.commitShort(ctx, w, told)
+	if done, again, err := h.decide(ctx, w); done {
+		return again, err
+	}
+	if w.long {
+		return h.commitLong(ctx, w, told)
+	}
+	h.walk = nil // what can't be committed is fetched again
+	return w.resumed, h.commitShort(ctx, w, told)
 }
 
 // begin goes on with an interrupted walk, from memory or from the store, or starts a new one.
-func (p *Poller) begin(ctx context.Context) (*walk, error) {
-	stored, err := p.Store.Position(p.Source)
+func (h *headWalk) begin(ctx context.Context) (*walk, error) {
+	stored, err := h.position()
 	if err != nil {
-		return nil, &storeError{fmt.Errorf("can't read the position of source %s: %w", p.Source, err)}
+		return nil, err
 	}
-	if w := p.walk; w != nil && w.gen == stored.Generation {
+	if w := h.walk; w != nil && w.gen == stored.Generation {
 		w.resumed, w.fresh = w.begun, false
 		return w, nil
 	}
 	pos, err := decodePosition(stored.Data)
 	if err != nil {
-		return nil, &storeError{fmt.Errorf("source %s: %w", p.Source, err)}
+		return nil, h.unreadable(err)
 	}
 	w := &walk{gen: stored.Generation, pos: pos, guard: newGuard()}
 	if t := pos.Trail; t != nil && pos.Start != nil {
 		w.trail, w.stored, w.long, w.begun, w.resumed = *t, true, true, true, true
 		w.record, w.edge.at = len(stored.Data), w.Edge
-		w.judge = p.judge(pos, w.Head)
+		w.judge = h.judge(pos, w.Head)
 		return w, nil
 	}
-	if pos.Start == nil && pos.FirstTry.IsZero() && p.Start.Kind == StartNow {
-		if w.fresh = p.firstTry.IsZero(); w.fresh {
-			p.firstTry = time.Now()
-		}
-		w.pos.FirstTry = p.firstTry
-		err = p.store(ctx, w, w.pos)
+	var due bool
+	if w.fresh, due = h.try(&w.pos.common); due {
+		err = h.keepAlone(ctx, w, w.pos)
 	}
 	return w, err
 }
 
-// store commits a position alone.
-func (p *Poller) store(ctx context.Context, w *walk, pos position) error {
+// keepAlone commits a position without an event.
+func (h *headWalk) keepAlone(ctx context.Context, w *walk, pos position) error {
 	data := pos.encode()
 	w.record = len(data)
-	_, err := p.commit(ctx, event.Commit{Generation: w.gen, Position: data}, nil)
+	_, err := h.commit(ctx, event.Commit{Generation: w.gen, Position: data}, nil)
 	return err
 }
 
 // drop forgets a walk, in the store too. The position stays where it is.
-func (p *Poller) drop(ctx context.Context) error {
-	w := p.walk
-	p.walk = nil
+func (h *headWalk) drop(ctx context.Context) error {
+	w := h.walk
+	h.walk = nil
 	if w == nil || !w.stored {
 		return nil
 	}
 	pos := w.pos
 	pos.Trail = nil
-	return p.store(ctx, w, pos)
+	return h.keepAlone(ctx, w, pos)
+}
+
+// failed keeps what a later round can go on with. Where a walk's place was lost, or the position was changed under it, the list is
+// walked again from the head at once.
+func (h *headWalk) failed(ctx context.Context, err error) (restart bool, _ error) {
+	lost := isLost(err) || h.stuck(err)
+	restart = errors.Is(err, event.ErrStale) || lost && h.walk != nil && h.walk.begun
+	if lost && h.walk != nil && h.walk.unseen != "" {
+		h.sought = h.walk.unseen
+	}
+	if lost || errors.Is(err, errRepeats) {
+		if err := h.drop(ctx); err != nil && !errors.Is(err, event.ErrStale) {
+			return false, err
+		}
+	}
+	return restart, err
+}
+
+// maxStuck is how many polls in a row may fail at the same place of a walk: with the default backoff, almost two hours.
+const maxStuck = 16
+
+// stuck reports whether a walk is to be given up since its place fails again and again. It may be that place alone: not every API
+// says plainly that it does not know a cursor, or it has an item there that can't be listed.
+func (h *headWalk) stuck(err error) bool {
+	health, _ := judgeFailure(err)
+	if h.walk == nil || !h.walk.begun || health != event.SourceFailing {
+		return false
+	}
+	h.walk.stuck++
+	return h.walk.stuck > maxStuck
+}
+
+func (h *headWalk) ask(ctx context.Context, cursor string, told *event.Polled) (event.Page, error) {
+	page, err := h.fetch(ctx, Request{Cursor: cursor}, told)
+	if err == nil && h.walk != nil {
+		h.walk.stuck = 0
+	}
+	return page, err
 }
 
 // walkBack fetches page after page until what is settled.
-func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) error {
+func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) error {
 	for !w.End {
-		page, err := p.fetch(ctx, w.Next, told)
+		page, err := h.ask(ctx, w.Next, told)
 		if err != nil {
 			return err
 		}
+		if page.NotModified && !w.begun {
+			w.unchanged = true
+			return nil
+		}
 		if !w.begun {
-			p.Store.SawDate(ctx, page.Date)
-			w.Head = page.Date
-			if w.Head.IsZero() {
-				w.Head = time.Now().Round(0)
-			}
-			if err := p.resolveStart(ctx, w); err != nil {
+			w.Head = clock(page)
+			if err := h.resolveStart(ctx, w); err != nil {
 				return err
 			}
-			w.judge = p.judge(w.pos, w.Head)
+			w.judge = h.judge(w.pos, w.Head)
 			w.begun = true
 		}
 		if w.guard.repeats(w.Next, page) {
-			return p.repeated()
+			return h.repeated()
 		}
 		if w.goesOn && !w.Met && len(page.Events) == 0 && page.Next == "" {
 			if w.doubt() {
-				return p.cutShort()
+				return h.cutShort()
 			}
 			w.short = true
 		}
 		w.goesOn = page.More
 		s := stretch{cursor: w.Next, behind: w.Behind}
-		if s.items, err = p.look(w.judge, page, &w.Behind, told); err != nil {
+		if s.items, err = h.look(w.judge, page, &w.Behind, told); err != nil {
 			return err
 		}
 		for i := range s.items {
@@ -195,15 +247,15 @@ func (p *Poller) walkBack(ctx context.Context, w *walk, told *event.Polled) erro
 		w.edge.pass(s.items)
 		w.Edge, w.Next = w.edge.at, page.Next
 		w.End = len(s.items) > 0 && w.judge.settled(s.items[len(s.items)-1], w.edge) || page.Next == ""
-		if err := p.keep(ctx, w, s); err != nil {
+		if err := h.keep(ctx, w, s); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *Poller) repeated() error {
-	return fmt.Errorf("source %s: %w, so nothing of this walk is taken in; if it goes on, look at the paging that is configured", p.Source, errRepeats)
+func (h *headWalk) repeated() error {
+	return fmt.Errorf("%s: %w, so nothing of this walk is taken in; if it goes on, look at the paging that is configured", h.label(), errRepeats)
 }
 
 // maxDoubts is how often a list is asked again that ends in a place where it had more before. What stands there may be lost to us if
@@ -215,33 +267,18 @@ func (w *walk) doubt() bool {
 	return w.doubts <= maxDoubts
 }
 
-func (p *Poller) cutShort() error {
-	return fmt.Errorf("source %s listed nothing where it had said that its list goes on; it is asked again before that is believed", p.Source)
+func (h *headWalk) cutShort() error {
+	return fmt.Errorf("%s listed nothing where it had said that its list goes on; it is asked again before that is believed", h.label())
 }
 
 // resolveStart stores the start before anything else is committed.
-func (p *Poller) resolveStart(ctx context.Context, w *walk) error {
+func (h *headWalk) resolveStart(ctx context.Context, w *walk) error {
 	if w.pos.Start != nil {
 		return nil
 	}
-	var start time.Time
-	switch p.Start.Kind {
-	case StartNow:
-		start = w.Head
-		if !w.fresh {
-			first := w.pos.FirstTry
-			if first.Equal(p.firstTry) {
-				first = p.firstTry // the same instant, by the monotonic clock
-			}
-			start = start.Add(-max(time.Since(first), 0))
-		}
-		start = start.Truncate(time.Second) // as coarse as event times are
-	case StartAt:
-		start = p.Start.At
-	}
 	pos := w.pos
-	pos.Start, pos.FirstTry = &start, time.Time{}
-	if err := p.store(ctx, w, pos); err != nil {
+	h.resolve(&pos.common, w.Head, w.fresh)
+	if err := h.keepAlone(ctx, w, pos); err != nil {
 		return err
 	}
 	w.pos = pos
@@ -249,7 +286,7 @@ func (p *Poller) resolveStart(ctx context.Context, w *walk) error {
 }
 
 // look asks the store which of a page's events are known, and lets go of their bodies. An event that was sought is found.
-func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled) ([]item, error) {
+func (h *headWalk) look(j judge, page event.Page, behind *bool, told *event.Polled) ([]item, error) {
 	if len(page.Events) == 0 {
 		return nil, nil
 	}
@@ -257,14 +294,14 @@ func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled
 	for i, e := range page.Events {
 		ids[i] = e.ID
 	}
-	known, err := p.known(ids...)
+	known, err := h.known(ids...)
 	if err != nil {
 		return nil, err
 	}
 	items := make([]item, len(page.Events))
 	for i, e := range page.Events {
-		if e.ID == p.sought {
-			p.sought = ""
+		if e.ID == h.sought {
+			h.sought = ""
 		}
 		it := item{Event: e, at: dated(e.Time), behind: *behind}
 		it.known = known[i] || j.boundary[e.ID]
@@ -279,7 +316,7 @@ func (p *Poller) look(j judge, page event.Page, behind *bool, told *event.Polled
 }
 
 // keep adds a page to the walk: whole while there is room, else as a mark.
-func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
+func (h *headWalk) keep(ctx context.Context, w *walk, s stretch) error {
 	bytes, last := s.unseen(w.judge)
 	w.since += bytes
 	if w.long {
@@ -289,7 +326,7 @@ func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
 		if w.since < 8*w.record && !w.End {
 			return nil
 		}
-		return p.storeTrail(ctx, w)
+		return h.storeTrail(ctx, w)
 	}
 	if len(w.pages) > 0 {
 		w.bytes += bytes
@@ -299,7 +336,7 @@ func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
 	}
 	w.pages = append(w.pages, s)
 	w.items += len(s.items)
-	if w.End || w.bytes <= p.memory() {
+	if w.End || w.bytes <= h.poller.memory() {
 		return nil
 	}
 	w.long = true
@@ -309,15 +346,15 @@ func (p *Poller) keep(ctx context.Context, w *walk, s stretch) error {
 		}
 	}
 	w.pages = nil
-	return p.storeTrail(ctx, w)
+	return h.storeTrail(ctx, w)
 }
 
 // storeTrail stores how far a long walk is. It is called once for eight times as many bytes of events as the record has, so
 // that what is written stays in proportion to what is taken in.
-func (p *Poller) storeTrail(ctx context.Context, w *walk) error {
+func (h *headWalk) storeTrail(ctx context.Context, w *walk) error {
 	pos := w.pos
 	pos.Trail = &w.trail
-	if err := p.store(ctx, w, pos); err != nil {
+	if err := h.keepAlone(ctx, w, pos); err != nil {
 		return err
 	}
 	w.stored, w.since = true, 0

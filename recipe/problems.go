@@ -1,7 +1,6 @@
 package recipe
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -15,43 +14,31 @@ type Problem struct {
 	Text string // what is wrong, and what would be right: "is missing; ..."
 }
 
-// What a recipe may say where only some words are allowed.
-const (
-	HeadWalk = "head_walk" // newest first: walk back from the head to what is known
-	LastID   = "last_id"   // the cursor is the id of the page's last item
-
-	Refused = "refused"
-	Limited = "limited"
-	Lost    = "lost"
-)
-
-// Problems returns everything that is wrong with the recipe, in the order of its fields; nothing for a sound one. Whether its
-// parameters exist is for the caller to check, with Refs.
+// Problems returns everything that is wrong with the recipe of one list, in the order of its fields; nothing for a sound one.
+// Whether its parameters exist is for the caller to check, with Refs.
 func (h *HTTP) Problems() []Problem {
 	c := &check{}
 	c.template("url", h.URL, true)
 	c.address("url", h.URL)
-	c.method("method", h.Method)
+	c.method("method", h.Method, "GET", "POST")
 	c.query(h)
 	c.headers(h)
+	c.body(h)
 	c.auth(h)
-	c.plainPath("items", h.Items)
-	c.id(h.ID)
-	c.position(h.Position)
-	c.paging(h)
-	for i, r := range h.Errors {
-		c.rule(fmt.Sprintf("errors[%d]", i), r)
-	}
-	if h.FetchOne != "" {
-		c.template("fetch_one", h.FetchOne, true)
-		if t, err := ParseTemplate(h.FetchOne); err == nil && !slices.Contains(t.Names(), "id") {
-			c.add("fetch_one", "says nowhere where the event's id goes; write {id} in it")
-		}
-		c.sameOrigin("fetch_one", h.FetchOne, h.URL)
-		if h.ID == "" || strings.ContainsAny(h.ID, "{}") {
-			c.add("fetch_one", "needs id to be a plain path: the API takes its own id, nothing made of it")
-		}
-	}
+	c.items(h)
+	c.place(h)
+	c.paging("paging", h.Paging)
+	c.cursor(h)
+	c.window(h)
+	c.ack(h)
+	c.seek(h)
+	c.changes(h)
+	c.forEach(h)
+	c.limits(h.Limits)
+	c.duration("retain", h.Retain)
+	c.duration("overlap", h.Overlap)
+	c.rules(h.Errors)
+	c.fetchOne(h)
 	return c.problems
 }
 
@@ -73,6 +60,41 @@ func (c *check) template(path, text string, required bool) {
 	}
 }
 
+// has reports whether a template names a value.
+func has(template string, names ...string) bool {
+	t, err := ParseTemplate(template)
+	return err == nil && slices.ContainsFunc(t.Names(), func(name string) bool { return slices.Contains(names, name) })
+}
+
+// words checks that a value is one of a few, or not there.
+func (c *check) words(path, value string, words ...string) bool {
+	if value == "" || slices.Contains(words, value) {
+		return true
+	}
+	c.add(path, "is %q; want %s", value, oneOf(words))
+	return false
+}
+
+// oneOf writes words as a choice: a, b or c.
+func oneOf(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+func (c *check) duration(path, text string) {
+	if text == "" {
+		return
+	}
+	if d, err := Duration(text); err != nil {
+		c.add(path, "is %q; want a duration such as 90s, 15m, 72h or 14d", text)
+	} else if d <= 0 {
+		c.add(path, "is %q; want more than nothing, or leave it out", text)
+	}
+}
+
 // address checks as much of a URL as its template tells: one that starts with a parameter is checked when its value is known.
 func (c *check) address(path, text string) {
 	literal, whole := origin(text)
@@ -87,6 +109,13 @@ func (c *check) address(path, text string) {
 	}
 }
 
+// further checks another URL of the list's origin.
+func (c *check) further(path, text, list string) {
+	c.template(path, text, true)
+	c.address(path, text)
+	c.sameOrigin(path, text, list)
+}
+
 func (c *check) sameOrigin(path, text, list string) {
 	a, wholeA := origin(text)
 	b, wholeB := origin(list)
@@ -95,30 +124,47 @@ func (c *check) sameOrigin(path, text, list string) {
 	}
 }
 
-func (c *check) method(path, method string) {
-	switch method {
-	case "", "GET", "POST":
-	default:
-		c.add(path, "is %q; want GET or POST", method)
-	}
-}
+func (c *check) method(path, method string, allowed ...string) { c.words(path, method, allowed...) }
 
 func (c *check) query(h *HTTP) {
-	for _, key := range slices.Sorted(maps.Keys(h.Query)) {
-		path := "query." + key
-		c.template(path, h.Query[key], false)
-		switch key {
-		case "":
-			c.add("query", "has an entry without a name")
-		case h.Paging.Param:
-			c.add(path, "is what paging.param sets; leave it out here")
-		case h.Paging.Limit:
-			c.add(path, "is what paging.limit sets; leave it out here")
+	own := map[string]string{}
+	if h.Paging.In == "" || h.Paging.In == InQuery {
+		own[h.Paging.Param] = "paging.param"
+	}
+	own[h.Paging.Limit] = "paging.limit"
+	own[h.Window.Since], own[h.Window.Until] = "window.since", "window.until"
+	delete(own, "")
+	for _, section := range []struct {
+		name   string
+		values map[string]string
+	}{{"query", h.Query}, {"first", h.First}} {
+		for _, key := range slices.Sorted(maps.Keys(section.values)) {
+			path := section.name + "." + key
+			c.template(path, section.values[key], false)
+			if by, twice := own[key]; twice {
+				c.add(path, "is what %s sets; leave it out here", by)
+			}
+			if key == "" {
+				c.add(section.name, "has an entry without a name")
+			}
+			if section.name == "query" {
+				own[key] = "query"
+			}
+			if section.name == "first" && has(section.values[key], "start") && h.Position != TailCursor && h.Position != "" {
+				c.add(path, "has {start}, which only a list of position tail_cursor is begun with")
+			}
 		}
 	}
 }
 
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$") // RFC 9110, 5.6.2
+
+// header checks the name of a header that an API gives, or is given.
+func (c *check) header(path, name string) {
+	if name != "" && !headerName.MatchString(name) {
+		c.add(path, "is %q, which can't be a header's name", name)
+	}
+}
 
 func (c *check) headers(h *HTTP) {
 	for _, key := range slices.Sorted(maps.Keys(h.Headers)) {
@@ -126,7 +172,7 @@ func (c *check) headers(h *HTTP) {
 		c.template(path, h.Headers[key], false)
 		switch {
 		case !headerName.MatchString(key):
-			c.add("headers", "has %q, which can't be a header's name", key)
+			c.add(path, "can't be a header's name")
 		case strings.EqualFold(key, "Authorization") && h.Auth != Auth{}:
 			c.add(path, "is what auth sets; leave one of them out")
 		case h.Auth.Header != nil && strings.EqualFold(key, h.Auth.Header.Name):
@@ -134,119 +180,51 @@ func (c *check) headers(h *HTTP) {
 		case slices.ContainsFunc([]string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Accept-Encoding"},
 			func(own string) bool { return strings.EqualFold(key, own) }):
 			c.add(path, "is set by the connection itself; leave it out")
+		case h.Paging.In == InHeader && strings.EqualFold(key, h.Paging.Param):
+			c.add(path, "is what paging.param sets; leave it out here")
 		}
 	}
 }
 
-func (c *check) auth(h *HTTP) {
-	var set []string
-	a := h.Auth
-	if a.Bearer != "" {
-		set = append(set, "bearer")
-		c.template("auth.bearer", a.Bearer, true)
+func (c *check) body(h *HTTP) {
+	if h.Body == "" {
+		return
 	}
-	if a.Basic != nil {
-		set = append(set, "basic")
-		c.basic("auth.basic", a.Basic)
+	c.jsonBody("body", h.Body)
+	if h.Method != "POST" {
+		c.add("body", "needs method: POST")
 	}
-	if a.Header != nil {
-		set = append(set, "header")
-		if !headerName.MatchString(a.Header.Name) {
-			c.add("auth.header.name", "is %q, which can't be a header's name", a.Header.Name)
+}
+
+// rules checks what answers mean.
+func (c *check) rules(rules []ErrorRule) {
+	for i, r := range rules {
+		path := fmt.Sprintf("errors[%d]", i)
+		if r.Status < 200 || r.Status > 599 {
+			c.add(path+".status", "is %d; want an HTTP status from 200 to 599", r.Status)
 		}
-		c.template("auth.header.value", a.Header.Value, true)
-	}
-	if l := a.Login; l != nil {
-		set = append(set, "login")
-		c.method("auth.login.method", l.Method)
-		c.template("auth.login.url", l.URL, true)
-		c.address("auth.login.url", l.URL)
-		c.sameOrigin("auth.login.url", l.URL, h.URL)
-		if l.Basic != nil {
-			c.basic("auth.login.basic", l.Basic)
+		if r.Equals != "" && r.Path == "" {
+			c.add(path+".path", "is missing; it says where in the answer's body equals is looked for")
 		}
-		if l.Token == "" {
-			c.add("auth.login.token", "is missing; it is the path to the token in the login's answer, such as access_token")
+		if r.Status/100 == 2 && r.Path == "" && r.Means != Empty {
+			c.add(path+".path", "is missing; a status of success needs more to be an error")
 		}
-	}
-	if len(set) > 1 {
-		c.add("auth", "has %s; give one of them", strings.Join(set, " and "))
-	}
-}
-
-func (c *check) basic(path string, b *Basic) {
-	c.template(path+".user", b.User, true)
-	c.template(path+".password", b.Password, false)
-}
-
-// computed finds gjson's modifiers, multipaths and literals: they make new JSON, and items are kept byte for byte.
-var computed = regexp.MustCompile(`(^|[.|])([{[!]|@(this|valid|pretty|ugly|reverse|flatten|join|keys|values|tostr|fromstr|group|dig)\b)`)
-
-func (c *check) plainPath(path, text string) {
-	if computed.MatchString(text) {
-		c.add(path, "must be a plain path such as data or response.items: items are kept byte for byte, so none may be computed")
-	}
-}
-
-func (c *check) id(text string) {
-	if strings.ContainsAny(text, "{}") {
-		c.template("id", text, false)
-		if t, err := ParseTemplate(text); err == nil && len(t.Names()) == 0 {
-			c.add("id", "is the same for every item; name a path into it, such as {id}")
+		if r.Means == "" {
+			c.add(path+".means", "is missing; want refused, limited, lost or empty")
 		}
+		c.words(path+".means", r.Means, Refused, Limited, Lost, Empty)
 	}
 }
 
-func (c *check) position(text string) {
-	switch text {
-	case HeadWalk:
-	case "":
-		c.add("position", "is missing; write head_walk for a list that is newest first")
-	case "tail_cursor", "time_window", "ack", "snapshot":
-		c.add("position", "is %s, which this version can't keep yet; it can keep head_walk", text)
-	default:
-		c.add("position", "is %q; want head_walk", text)
+func (c *check) fetchOne(h *HTTP) {
+	if h.FetchOne == "" {
+		return
 	}
-}
-
-func (c *check) paging(h *HTTP) {
-	p := h.Paging
-	switch {
-	case p.Param == "" && p.Cursor != "":
-		c.add("paging.param", "is missing; it is the query parameter that takes paging.cursor")
-	case p.Param != "" && p.Cursor == "":
-		c.add("paging.cursor", "is missing; write last_id, or the path to the next cursor in the response")
-	case p.Param == "" && p.More != "":
-		c.add("paging.more", "needs paging.param and paging.cursor: without them there is no way to ask for more")
+	c.further("fetch_one", h.FetchOne, h.URL)
+	if _, err := ParseTemplate(h.FetchOne); err == nil && !has(h.FetchOne, "id") {
+		c.add("fetch_one", "says nowhere where the event's id goes; write {id} in it")
 	}
-	if p.Cursor == LastID && (h.ID == "" || strings.ContainsAny(h.ID, "{}")) {
-		c.add("paging.cursor", "is last_id, which needs id to be a plain path: the API takes its own id, nothing made of it")
-	}
-	switch {
-	case p.Size < 0:
-		c.add("paging.size", "is %d; want at least 1", p.Size)
-	case p.Size > 0 && p.Limit == "":
-		c.add("paging.limit", "is missing; it is the query parameter that takes paging.size")
-	case p.Size == 0 && p.Limit != "":
-		c.add("paging.size", "is missing; it is what paging.limit asks for")
-	}
-	if p.Limit != "" && p.Limit == p.Param {
-		c.add("paging.limit", "is the same query parameter as paging.param")
-	}
-}
-
-func (c *check) rule(path string, r ErrorRule) {
-	if r.Status < 200 || r.Status > 599 {
-		c.add(path+".status", "is %d; want an HTTP status from 200 to 599", r.Status)
-	}
-	if r.Equals != "" && r.Path == "" {
-		c.add(path+".path", "is missing; it says where in the answer's body equals is looked for")
-	}
-	if r.Status/100 == 2 && r.Path == "" {
-		c.add(path+".path", "is missing; a status of success needs more to be an error")
-	}
-	words := []string{Refused, Limited, Lost}
-	if !slices.Contains(words, r.Means) {
-		c.add(path+".means", "is %s; want refused, limited or lost", cmp.Or(r.Means, "missing"))
+	if h.ID == "" || strings.ContainsAny(h.ID, "{}") {
+		c.add("fetch_one", "needs id to be a plain path: the API takes its own id, nothing made of it")
 	}
 }

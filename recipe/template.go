@@ -8,13 +8,15 @@ import (
 )
 
 // Template is a text with `{name}` where a value goes. `{{` and `}}` stand for the braces themselves. Names are of
-// [a-zA-Z0-9_.:-], so that parameters, paths into an item and `env:NAME` are all names.
+// [a-zA-Z0-9_.:@-], so that parameters, paths into an item, `env:NAME` and `@hash` are all names. `{+name}` is a value that keeps its
+// slashes where it stands in a path (RFC 6570, 3.2.3); elsewhere the sign means nothing.
 type Template struct{ parts []part }
 
 // part is a literal text, or the name of a value.
 type part struct {
-	text string
-	name bool
+	text    string
+	name    bool
+	slashes bool // name: the value may be several segments of a path
 }
 
 // ParseTemplate reads a template. Its error is half a sentence that says what is wrong with the text, without quoting more of it
@@ -40,15 +42,16 @@ func ParseTemplate(text string) (Template, error) {
 		if end < 0 {
 			return Template{}, fmt.Errorf("has a { without its }; a brace itself is written {{")
 		}
-		name := text[i+1 : i+end]
+		name, slashes := strings.CutPrefix(text[i+1:i+end], "+")
 		if !validName(name) {
-			return Template{}, fmt.Errorf("has {%.40q} where a name of letters, digits and _ . : - should stand", name)
+			return Template{}, fmt.Errorf("has {%.40q} where a name of letters, digits and _ . : @ - should stand; a brace itself is written {{",
+				name)
 		}
 		if literal.Len() > 0 {
 			t.parts = append(t.parts, part{text: literal.String()})
 			literal.Reset()
 		}
-		t.parts = append(t.parts, part{text: name, name: true})
+		t.parts = append(t.parts, part{text: name, name: true, slashes: slashes})
 		i += end
 	}
 	if literal.Len() > 0 {
@@ -60,7 +63,7 @@ func ParseTemplate(text string) (Template, error) {
 func validName(name string) bool {
 	for _, c := range []byte(name) {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_.:-", c) >= 0:
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("_.:@-", c) >= 0:
 		default:
 			return false
 		}
@@ -115,6 +118,8 @@ func (t Template) ExpandURL(lookup func(name string) (string, bool)) (string, er
 			switch {
 			case i > 0 && query:
 				text = url.QueryEscape(text)
+			case i > 0 && p.slashes:
+				text = strings.ReplaceAll(url.PathEscape(text), "%2F", "/")
 			case i > 0:
 				text = url.PathEscape(text)
 			case len(t.parts) > 1 && strings.HasPrefix(t.parts[1].text, "/") && !t.parts[1].name:

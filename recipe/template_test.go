@@ -37,7 +37,7 @@ func TestTemplateExpand(t *testing.T) {
 			t.Errorf("Expand(%q) = %q, %v; want %q", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"{", "}", "{a", "a}", "{}", "{a b}", "{a{b}}", "{ü}", "{a}}", "{{a}"} {
+	for _, text := range []string{"{", "}", "{a", "a}", "{}", "{a b}", "{+}", "{a+}", "{a{b}}", "{ü}", "{a}}", "{{a}"} {
 		if _, err := ParseTemplate(text); err == nil {
 			t.Errorf("ParseTemplate(%q) is taken", text)
 		}
@@ -45,7 +45,7 @@ func TestTemplateExpand(t *testing.T) {
 }
 
 func TestTemplateNamesAndMissing(t *testing.T) {
-	tpl, err := ParseTemplate("{b}{a}/{b}")
+	tpl, err := ParseTemplate("{b}{+a}/{b}")
 	if err != nil || !slices.Equal(tpl.Names(), []string{"b", "a"}) {
 		t.Fatal(tpl.Names(), err)
 	}
@@ -66,6 +66,7 @@ func TestTemplateExpandURL(t *testing.T) {
 		"{base}/e":                  "https://a.example/v1/e",
 		"{base}e/{id}":              "https://a.example/v1/e/a%2Fb%3Fc&d=e%23f%20%25",
 		"https://b.example/?i={id}": "https://b.example/?i=a%2Fb%3Fc%26d%3De%23f+%25",
+		"{base}/{+id}/e?{+id}":      "https://a.example/v1/a/b%3Fc&d=e%23f%20%25/e?a%2Fb%3Fc%26d%3De%23f+%25",
 		"{q}={id}":                  "https://x/?y=a%2Fb%3Fc%26d%3De%23f+%25",
 	} {
 		tpl, err := ParseTemplate(text)
@@ -91,7 +92,9 @@ func FuzzTemplate(f *testing.F) {
 		double := strings.NewReplacer("{", "{{", "}", "}}")
 		var b strings.Builder
 		for _, p := range tpl.parts {
-			if p.name {
+			if p.name && p.slashes {
+				b.WriteString("{+" + p.text + "}")
+			} else if p.name {
 				b.WriteString("{" + p.text + "}")
 			} else {
 				b.WriteString(double.Replace(p.text))

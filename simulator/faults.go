@@ -26,7 +26,8 @@ func (f *Fault) strikes(r *rand.Rand) bool {
 	return f.Share > 0 && r.Float64() < f.Share
 }
 
-// Faults is how a simulated API misbehaves. The zero value is an API that behaves.
+// Faults is how a simulated API misbehaves. The zero value is an API that behaves. A fault that an API can't have never strikes: Lost
+// and Loop want cursors or pages, NoTime an API whose events may be undated. EmptyEnd makes what a list of resources lacks look deleted.
 type Faults struct {
 	Disabled        Fault // 422 account_disabled, at any endpoint
 	RateLimited     Fault // 429 with Retry-After in seconds (For)
@@ -42,6 +43,9 @@ type Faults struct {
 	Twice           Fault // a page lists one of its events twice
 	Loop            Fault // the page before comes again instead of the next one
 	EmptyEnd        Fault // an empty page says that the list ends here
+	Order           Fault // a page comes in the wrong order
+	Lost            Fault // a cursor is unknown to the API
+	Date            Fault // the Date of an answer is ahead (For)
 	Late            Fault // an arrival of Run is listed behind the head (by up to For)
 	NoTime          Fault // a new event carries no time
 	Unknown         Fault // a new event has a type that is not documented
@@ -72,6 +76,9 @@ var faultKinds = []faultKind{
 	{"twice", func(f *Faults) *Fault { return &f.Twice }, 0, "a page lists one of its events twice"},
 	{"loop", func(f *Faults) *Fault { return &f.Loop }, 0, "the page before comes again instead of the next one"},
 	{"end", func(f *Faults) *Fault { return &f.EmptyEnd }, 0, "an empty page says that the list ends here"},
+	{"order", func(f *Faults) *Fault { return &f.Order }, 0, "a page comes in the wrong order"},
+	{"lost", func(f *Faults) *Fault { return &f.Lost }, 0, "a cursor is unknown to the API"},
+	{"date", func(f *Faults) *Fault { return &f.Date }, time.Hour, "the Date of an answer is ahead by so much"},
 	{"late", func(f *Faults) *Fault { return &f.Late }, 2 * time.Minute, "an arrival is listed behind the head, by up to so long"},
 	{"notime", func(f *Faults) *Fault { return &f.NoTime }, 0, "a new event carries no time"},
 	{"unknown", func(f *Faults) *Fault { return &f.Unknown }, 0, "a new event has a type that is not documented"},

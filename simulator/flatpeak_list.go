@@ -50,94 +50,25 @@ func (f *Flatpeak) serveList(w http.ResponseWriter, r *http.Request) {
 		f.refuse(w, http.StatusBadRequest, code, message)
 		return
 	}
-	q.limit = min(q.limit, f.pageSize)
+	q.limit = min(q.limit, f.largest)
 	page, more, ok := f.page(q)
 	if !ok {
 		f.refuse(w, http.StatusNotFound, "event_not_found", "No such event: "+q.after+q.before)
 		return
 	}
-	size := 64
-	for _, e := range page {
-		size += len(e.Raw) + 1
-	}
-	body := fmt.Appendf(make([]byte, 0, size), `{"object":"list","url":"/events","has_more":%t,"data":[`, more)
-	for i, e := range page {
-		if i > 0 {
-			body = append(body, ',')
-		}
-		body = append(body, e.Raw...)
-	}
-	f.send(w, append(body, "]}"...))
+	body := fmt.Appendf(newBody(page), `{"object":"list","url":"/events","has_more":%t,"data":[`, more)
+	f.send(w, append(appendItems(body, page), "]}"...))
 }
 
-// page finds the events of a page, with the faults that concern lists; ok is false when the cursor is unknown.
 func (f *Flatpeak) page(q listQuery) (page []*entry, more, ok bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	entries := f.list.entries
-	floor := 0
-	if f.faults.Keep > 0 {
-		floor = max(0, len(entries)-f.faults.Keep)
-	}
-	from := len(entries)
-	if cursor := q.after + q.before; cursor != "" {
-		if from, ok = f.list.index(cursor); !ok || from < floor {
-			return nil, false, false
-		}
-	}
-	switch {
-	case q.before != "":
-		page, more = f.list.newer(from, q.limit, q.wants)
-	case q.after != "" && f.strikes(&f.faults.Loop, "loop"):
-		page, more = f.list.newer(from, q.limit-1, q.wants)
-		page, more = append(page, entries[from]), true
-	case q.after != "" && q.limit > 1 && f.strikes(&f.faults.Repeat, "repeat"):
-		again, _ := f.list.newer(from, min(2, q.limit-2), q.wants)
-		again = append(again, entries[from])
-		page, more = f.list.older(from, floor, q.limit-len(again), q.wants)
-		page = append(again, page...)
-	default:
-		page, more = f.list.older(from, floor, q.limit, q.wants)
-	}
-	if len(page) > 0 && f.strikes(&f.faults.Twice, "twice") {
-		i := f.requests.IntN(len(page))
-		page = slices.Insert(page, min(i+1+f.requests.IntN(4), max(i+1, len(page)-1)), page[i])
-	}
-	if len(page) > 0 && f.strikes(&f.faults.EmptyEnd, "end") {
-		page, more = nil, false
-	}
-	f.stats.Pages++
-	f.stats.Listed += len(page)
-	return page, more, true
+	return f.newestFirst(cursorQuery{q.limit, q.after, q.before, q.wants})
 }
 
 // serveOne serves GET /events/{id}.
 func (f *Flatpeak) serveOne(w http.ResponseWriter, _ *http.Request, id string) {
-	f.mu.Lock()
-	i, ok := f.list.index(id)
-	var raw []byte
-	if ok = ok && (f.faults.Keep == 0 || i >= len(f.list.entries)-f.faults.Keep); ok {
-		raw = f.list.entries[i].Raw
-		f.stats.Retrieved++
-	}
-	f.mu.Unlock()
-	if !ok {
-		f.refuse(w, http.StatusNotFound, "event_not_found", "No such event: "+id)
+	if raw, ok := f.find(id); ok {
+		f.send(w, raw)
 		return
 	}
-	f.send(w, raw)
-}
-
-// send answers 200 with a JSON body, cut off if that fault strikes: net/http closes a connection whose answer is shorter
-// than its Content-Length.
-func (f *Flatpeak) send(w http.ResponseWriter, body []byte) {
-	f.mu.Lock()
-	cut := f.strikes(&f.faults.CutBody, "cut")
-	f.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	if cut {
-		body = body[:len(body)/2]
-	}
-	_, _ = w.Write(body)
+	f.refuse(w, http.StatusNotFound, "event_not_found", "No such event: "+id)
 }

@@ -16,7 +16,7 @@ import (
 // (https://docs.flatpeak.com/api-reference/login/create-a-bearer-token).
 func (f *Flatpeak) login(w http.ResponseWriter, r *http.Request) {
 	account, key, _ := r.BasicAuth()
-	good := account == f.account && key == f.key
+	good := account == f.accountID && key == f.key
 	f.mu.Lock()
 	if good {
 		f.stats.Logins++
@@ -48,16 +48,8 @@ func (f *Flatpeak) authorized(w http.ResponseWriter, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	f.mu.Lock()
 	good := ok && f.tokenGood(token)
-	struck := good && f.strikes(&f.faults.Unauthorized, "401")
-	if !good {
-		f.stats.Denied++
-	}
 	f.mu.Unlock()
-	if !good || struck {
-		f.refuse(w, http.StatusUnauthorized, "token_invalid", "The bearer token is missing, expired or unknown")
-		return false
-	}
-	return true
+	return f.allowed(w, good, "token_invalid", "The bearer token is missing, expired or unknown")
 }
 
 type tokenClaims struct {
@@ -69,7 +61,7 @@ type tokenClaims struct {
 
 // token makes a JWT, so that nothing about tokens has to be kept.
 func (f *Flatpeak) token(tokenKey uint64, number int, now time.Time) string {
-	claims, err := json.Marshal(tokenClaims{f.account, number, now.Unix(), now.Add(f.tokenLife).Unix()})
+	claims, err := json.Marshal(tokenClaims{f.accountID, number, now.Unix(), now.Add(f.tokenLife).Unix()})
 	if err != nil {
 		panic(err) // a struct of numbers and text
 	}
@@ -81,7 +73,7 @@ func (f *Flatpeak) token(tokenKey uint64, number int, now time.Time) string {
 func (f *Flatpeak) sign(tokenKey uint64, text string) string {
 	key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, f.seed), tokenKey)
 	mac := hmac.New(sha256.New, key)
-	_, _ = fmt.Fprintf(mac, "%s\n%s\n%s", f.account, f.key, text)
+	_, _ = fmt.Fprintf(mac, "%s\n%s\n%s", f.accountID, f.key, text)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 

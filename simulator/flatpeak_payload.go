@@ -1,35 +1,24 @@
 package simulator
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
 )
 
-// flatpeakMaker makes one event. Its texts, numbers and spacing are those that break whoever decodes JSON and encodes it
-// again: large integers, decimals with a last zero, escapes, scripts beyond Latin.
+// flatpeakMaker makes one event.
 type flatpeakMaker struct {
-	r       *rand.Rand
-	seed    uint64
+	maker
 	account string
 	live    bool
-	at      time.Time // whole seconds, UTC
 	undated bool
 }
-
-const poolSize = 400 // customers, locations and devices each that the events are about
 
 // event makes the event itself. Its id is random: ids say nothing about order.
 func (m *flatpeakMaker) event(typ string) *entry {
 	id := fmt.Sprintf("evt_%016x%08x", m.r.Uint64(), m.r.Uint32())
-	layout := styles[0]
-	if n := m.r.IntN(10); n < len(styles) {
-		layout = styles[n]
-	}
+	layout := m.style()
 	timeLast := m.r.IntN(4) == 0 // both orders are in the vendor's examples
 	data := m.data(typ)
 	item := object{{"id", id}, {"object", "event"}, {"type", typ}, {"data", data}}
@@ -54,24 +43,7 @@ func objectIDs(data object) (ids []string) {
 	return ids
 }
 
-// objectID returns the id of the nth object of a kind in the world of a seed.
-func objectID(seed uint64, prefix string, n int) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%d %s %d", seed, prefix, n))
-	return prefix + "_" + hex.EncodeToString(sum[:12])
-}
-
 func stamp(t time.Time) string { return t.Format("2006-01-02T15:04:05Z") }
-
-func pick[T any](m *flatpeakMaker, from []T) T { return from[m.r.IntN(len(from))] }
-
-func (m *flatpeakMaker) pickText(from []string) string { return pick(m, from) }
-
-// pooled returns the id of an object that other events are about, too.
-func (m *flatpeakMaker) pooled(prefix string) string {
-	return objectID(m.seed, prefix, m.r.IntN(poolSize))
-}
-
-func (m *flatpeakMaker) number() literal { return pick(m, numbers) }
 
 func (m *flatpeakMaker) reference(resource string) string {
 	return strings.ToUpper(resource[:3]) + fmt.Sprintf("%010d", m.r.Int64N(10_000_000_000))
@@ -102,7 +74,7 @@ func (m *flatpeakMaker) customer() object {
 }
 
 func (m *flatpeakMaker) location() object {
-	place := pick(m, places)
+	place := pick(m.r, places)
 	data := append(m.head("loc", "location"),
 		member{"customer_id", m.pooled("cus")}, member{"provider_id", m.pooled("prv")}, member{"tariff_id", m.pooled("trf")},
 		member{"country_code", place.country}, member{"timezone", place.timezone},
@@ -158,19 +130,6 @@ func (m *flatpeakMaker) connectSession() object {
 	return append(m.withLiveMode(object{}), member{"object", "connect_session"}, member{"connect_token", m.pooled("con")},
 		member{"location_id", m.pooled("loc")}, member{"customer_id", m.pooled("cus")}, member{"tariff_id", m.pooled("trf")},
 		member{"account_id", m.account})
-}
-
-var numbers = []literal{
-	"9007199254740993", "18446744073709551615", "123456789012345678901234567890", "0.10", "1.0", "1E+2", "-0", "6.02214076e23", "42",
-}
-
-var names = []string{
-	"Ada Lovelace", "Zoë Müller-Straße", "Seán Ó Briain", "Γιώργος Παπαδόπουλος", "山田 太郎", "O'Neill & <Sons>", "Anaïs \"Nan\" Dvořák",
-}
-
-var remarks = []string{
-	"", "prices changed", "line one\nline two\ttabbed", "C:\\meters\\new", "cheap at night 🌙 — dear at noon ☀️", "</script><!-- not HTML -->",
-	"line\u2028separator", "+1,000 kWh ≈ £250.00",
 }
 
 var makes = []string{"Solaris", "Wärmewerk", "Électra", "日光電機"}

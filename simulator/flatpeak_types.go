@@ -51,7 +51,7 @@ func FlatpeakTypes() []string {
 // drawType draws a documented type by weight, or an unknown one.
 func (m *flatpeakMaker) drawType(unknown bool) string {
 	if unknown {
-		return pick(m, unknownTypes)
+		return pick(m.r, unknownTypes)
 	}
 	total := 0
 	for _, t := range flatpeakTypes {
@@ -86,7 +86,7 @@ func failed(resource, operation string) func(*flatpeakMaker) object {
 		if operation != "create" {
 			data = append(object{{"id", m.pooled(prefix)}}, data...)
 		}
-		cause := pick(m, failures)
+		cause := pick(m.r, failures)
 		return append(m.withLiveMode(data), member{"error", object{
 			{"object", "error"}, {"live_mode", m.live}, {"context", "api." + resource + "_" + operation},
 			{"type", cause.kind}, {"code", cause.code}, {"message", cause.message},

@@ -1,9 +1,12 @@
-// Package simulator holds event APIs to try Tidings against, and a receiver that counts what was delivered. A simulated API
-// is an http.Handler that behaves as its vendor's documentation says, login and paging included, and misbehaves on demand
-// (Faults). Each keeps every event that it ever listed, so that a test can judge whether all of them arrived, and once.
+// Package simulator holds the APIs of every preset to try Tidings against, and a receiver that counts what was delivered. A
+// simulated API is an http.Handler that behaves as its vendor's documentation says, login and paging included, and misbehaves on
+// demand (Faults). Each keeps all that ever happened (API.Facts), so that a test can judge whether all of it arrived, and once.
 //
-// What is random is drawn from a seed: the same seed and the same calls give the same events, but for their times. The clock
-// is time.Now, so a simulator in a testing/synctest bubble follows the bubble's time. All methods are safe for concurrent use.
+// What is random is drawn from a seed: the same seed and the same calls give the same events, but for their times, and the same
+// answers. The clock is time.Now and nothing here starts a goroutine, so a simulator in a testing/synctest bubble follows the
+// bubble's time; Transport asks it without sockets. All methods are safe for concurrent use.
+//
+// What no documentation says is decided, and said where the API is: the form of some error objects, the order of some lists.
 package simulator
 
 import (
@@ -30,7 +33,10 @@ type Stats struct {
 	Pages     int            `json:"pages"`     // of the list, served
 	Listed    int            `json:"listed"`    // items on these pages, repeats included
 	Retrieved int            `json:"retrieved"` // single events served
+	Acked     int            `json:"acked"`     // events that were acknowledged, the first time
+	Unchanged int            `json:"unchanged"` // answers 304
 	Hasty     int            `json:"hasty"`     // requests that came before a Retry-After had passed
+	Early     int            `json:"early"`     // polls that came before the interval had passed that the API asks for
 	Faults    map[string]int `json:"faults"`    // served, by name
 }
 

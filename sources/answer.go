@@ -24,6 +24,8 @@ type answer struct {
 	what    string
 	private bool
 	placed  bool // the request named a place in the list
+	checked bool // the request had a validator: 304 is an answer to it
+	limits  recipe.Limits
 	veil    veil
 	status  int
 	header  http.Header
@@ -31,14 +33,23 @@ type answer struct {
 	over    bool // the body is longer than asked for, and not here
 }
 
-// judge says what an answer means by the recipe's rules and by its status: nil for a success.
+// judge says what an answer means: nil for a success. All who share the credential heed what it says about limits.
 func (h *HTTP) judge(a answer) error {
+	err := h.meaning(a)
+	h.heed(a, err)
+	return err
+}
+
+// meaning is what an answer means by the recipe's rules and by its status.
+func (h *HTTP) meaning(a answer) error {
 	if r := h.rule(a); r != nil {
 		switch r.Means {
 		case recipe.Refused:
 			return a.is(event.SourceRefused, "the API refuses the account; see to it with the vendor")
 		case recipe.Limited:
 			return a.is(event.SourceLimited, "the API asks to be asked less often")
+		case recipe.Empty:
+			return nil
 		default:
 			err := a.is(event.SourceFailing, "the API no longer knows the position that was asked for")
 			err.Lost = true
@@ -47,17 +58,21 @@ func (h *HTTP) judge(a answer) error {
 	}
 	_, waits := a.retryAfter()
 	switch {
-	case a.status/100 == 2:
+	case a.status/100 == 2, a.status == http.StatusNotModified && a.checked:
 		return nil
+	case a.status == http.StatusProxyAuthRequired:
+		return a.is(event.SourceFailing, proxyRefuses)
 	case a.status == http.StatusUnauthorized:
 		return a.is(event.SourceRefused, "the API does not take the credentials; check them")
+	case a.status == http.StatusForbidden && a.limits.Remaining != "" && number(a.header.Get(a.limits.Remaining)) == 0:
+		return a.is(event.SourceLimited, "the API asks to be asked less often")
 	case a.status == http.StatusForbidden:
 		return a.is(event.SourceRefused, "the API does not allow the account this; check its permissions and its credentials")
 	case a.status == http.StatusTooManyRequests:
 		return a.is(event.SourceLimited, "the API asks to be asked less often")
 	case a.status == http.StatusServiceUnavailable && waits:
 		return a.is(event.SourceLimited, "the API asks to be asked later")
-	case a.placed && unknownPlace(a.status):
+	case a.placed && h.unknownPlace(a.status):
 		err := a.is(event.SourceFailing, "the API does not take the place in the list that was asked for")
 		err.Lost = true
 		return err
@@ -66,12 +81,21 @@ func (h *HTTP) judge(a answer) error {
 	}
 }
 
+// empty reports whether an answer that is no error says that nothing is there.
+func (h *HTTP) empty(a answer) bool {
+	r := h.rule(a)
+	return r != nil && r.Means == recipe.Empty || r == nil && a.status == http.StatusNoContent
+}
+
 // unknownPlace reports whether APIs say by this status that they do not know a cursor, whose event has expired or was deleted. They
-// mean other things by it too, but then the list is walked again from its head, and no harm is done.
-func unknownPlace(status int) bool {
+// mean other things by all but 410 too. A list that is walked from its head is then walked again, and no harm is done; where the
+// cursor is the place, a recipe has to say so itself.
+func (h *HTTP) unknownPlace(status int) bool {
 	switch status {
-	case http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusUnprocessableEntity:
+	case http.StatusGone:
 		return true
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusUnprocessableEntity:
+		return h.recipe.Position == recipe.HeadWalk
 	}
 	return false
 }
@@ -104,7 +128,7 @@ func (a answer) is(health event.SourceHealth, meaning string) *poller.FetchError
 		sentence += " " + s
 	}
 	e := &poller.FetchError{Health: health}
-	e.After, _ = a.retryAfter()
+	e.After = a.after(health == event.SourceLimited)
 	if health == event.SourceLimited && e.After > 0 {
 		meaning += fmt.Sprintf(", in %s", e.After.Round(time.Second))
 	}

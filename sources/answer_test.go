@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tidings/event"
+	"tidings/poller"
 	"tidings/recipe"
 )
 
@@ -83,7 +84,7 @@ func TestWhatAnswersMean(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = h.Fetch(t.Context(), "")
+			_, err = h.Fetch(t.Context(), poller.Request{})
 			fe := fetchError(t, err)
 			if fe.Health != test.health || fe.After != test.after || fe.Lost != test.lost {
 				t.Errorf("got %s, after %s, lost %v", fe.Health, fe.After, fe.Lost)
@@ -102,10 +103,10 @@ func TestAPlaceThatTheAPIDoesNotKnowIsLost(t *testing.T) {
 		a := newAPI(t)
 		a.events = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
 		h := a.source(t, Options{})
-		if _, err := h.Fetch(t.Context(), "evt_1"); fetchError(t, err).Lost != want {
+		if _, err := h.Fetch(t.Context(), poller.Request{Cursor: "evt_1"}); fetchError(t, err).Lost != want {
 			t.Errorf("%d to a cursor: %v, lost %v", status, err, !want)
 		}
-		if _, err := h.Fetch(t.Context(), ""); fetchError(t, err).Lost {
+		if _, err := h.Fetch(t.Context(), poller.Request{}); fetchError(t, err).Lost {
 			t.Errorf("%d to the head of the list: a lost place, %v", status, err)
 		}
 	}
@@ -114,7 +115,7 @@ func TestAPlaceThatTheAPIDoesNotKnowIsLost(t *testing.T) {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		io.WriteString(w, `{"code":"account_disabled"}`)
 	}
-	if _, err := a.source(t, Options{}).Fetch(t.Context(), "evt_1"); fetchError(t, err).Lost {
+	if _, err := a.source(t, Options{}).Fetch(t.Context(), poller.Request{Cursor: "evt_1"}); fetchError(t, err).Lost {
 		t.Errorf("the recipe's word does not come first: %v", err)
 	}
 }
@@ -126,7 +127,7 @@ func TestServerDateIsReported(t *testing.T) {
 		io.WriteString(w, emptyPage)
 	}
 	h := a.source(t, Options{})
-	page, err := h.Fetch(t.Context(), "")
+	page, err := h.Fetch(t.Context(), poller.Request{})
 	if err != nil || !page.Date.Equal(time.Date(2026, 10, 21, 7, 28, 0, 0, time.UTC)) {
 		t.Errorf("%v, %v", page.Date, err)
 	}
@@ -134,7 +135,7 @@ func TestServerDateIsReported(t *testing.T) {
 		w.Header()["Date"] = nil
 		io.WriteString(w, emptyPage)
 	}
-	if page, err = h.Fetch(t.Context(), ""); err != nil || !page.Date.IsZero() {
+	if page, err = h.Fetch(t.Context(), poller.Request{}); err != nil || !page.Date.IsZero() {
 		t.Errorf("%v, %v", page.Date, err)
 	}
 }
@@ -161,13 +162,13 @@ func TestWithoutAWholeAnswer(t *testing.T) {
 		"no HTTP": {"220 ftp.example.com ready\r\n", "malformed HTTP"},
 	} {
 		a.events = hijack(test.answer)
-		_, err := h.Fetch(t.Context(), "")
+		_, err := h.Fetch(t.Context(), poller.Request{})
 		if fetchError(t, err).Health != event.SourceFailing || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	a.Close()
-	_, err := h.Fetch(t.Context(), "evt_1")
+	_, err := h.Fetch(t.Context(), poller.Request{Cursor: "evt_1"})
 	if err == nil || !strings.HasPrefix(err.Error(), "GET "+a.URL+"/events?limit=100&starting_after=evt_1: ") ||
 		!strings.Contains(err.Error(), "refused") || strings.Contains(err.Error(), `"`) {
 		t.Errorf("nobody listens: %v", err)

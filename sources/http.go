@@ -28,7 +28,9 @@ type Options struct {
 	LoginTimeout time.Duration           // of a login; 15s
 	MaxBody      int64                   // bytes of one page, decompressed; 32 MiB
 	UserAgent    string                  // "tidings"
-	Transport    http.RoundTripper       // one of its own, with the proxy of the environment
+	Transport    http.RoundTripper       // one of its own, with the proxy of the environment; see NewTransport
+	Budgets      *Budgets                // shared by all sources of a process; its own
+	Warn         func(error)             // told once when files of a Source's values can't be used; may be nil
 }
 
 // HTTP fetches from one JSON event list. It implements poller.Fetcher and is safe for use by several goroutines at once.
@@ -39,52 +41,99 @@ type HTTP struct {
 	values  map[string]event.Secret
 	veil    veil // all values; a request's token comes on top
 	list    lister
+	events  listing
+	each    *values     // what the list is made for each of; nil where it is one
+	types   changes     // of a list of resources
 	origin  string      // what credentials go to
-	url     *url.URL    // of the list, with every parameter but the paging's
+	url     *url.URL    // of the list, for its origin and its login; what a request puts in has a sample's value
 	header  http.Header // of every request, with credentials that need no login
-	login   *session    // nil without a login
-	size    atomic.Int64
+	login   *session    // nil without a login or an OAuth2 server
+	budget  *budget
+	size    atomic.Int64 // how many items pages are asked for now; 0: as the recipe says
+	date    atomic.Int64 // the server's clock at its last answer; 0: not known
 }
 
 var _ poller.Fetcher = (*HTTP)(nil)
+
+const defaultMaxBody = 32 << 20
 
 // maxHalving is how long one Fetch goes on asking for smaller pages; with the last of them it ends within six minutes, which is what
 // a poller's watchdog gives it.
 const maxHalving = 4 * time.Minute
 
-// Fetch asks for the page at cursor. A page over the size limit is asked for again with half as many items, down to one; the
-// smaller number stands until the head of the list is asked for again. Every error is a *poller.FetchError.
-func (h *HTTP) Fetch(ctx context.Context, cursor string) (event.Page, error) {
-	paging := h.recipe.Paging
-	if cursor == "" {
-		h.size.Store(int64(paging.Size))
-	} else if paging.Param == "" {
-		return event.Page{}, failing("the list at %s has one page, and another was asked for", h.shown(h.url))
+// Fetch asks for a page. One over the size limit is asked for again with half as many items, down to one, where the paging allows
+// that; the smaller number stands until the list is begun anew, or has come to its end. Every error is a *poller.FetchError.
+func (h *HTTP) Fetch(ctx context.Context, r poller.Request) (event.Page, error) {
+	if h.each != nil {
+		return h.fetchEach(ctx, r)
+	}
+	page, _, err := h.fetch(ctx, r, "")
+	return page, err
+}
+
+// fetch asks for a page of the list, or of that of one of several values, and returns the status of the answer too.
+func (h *HTTP) fetch(ctx context.Context, r poller.Request, value string) (event.Page, int, error) {
+	paging := h.events.pager
+	if r.Cursor == "" {
+		h.size.Store(0)
+	} else if paging.Cursor == "" {
+		return event.Page{}, 0, failing("the list at %s has one page, and another was asked for", h.shown(h.url))
+	}
+	if !h.recipe.Limits.Validators {
+		r.Validator = ""
 	}
 	until := time.Now().Add(maxHalving)
 	for {
-		size := h.size.Load()
-		if size == 0 { // a cursor from before a restart
-			size = int64(paging.Size)
-		}
-		a, err := h.get(ctx, h.page(cursor, size))
+		size := cmp.Or(h.size.Load(), int64(paging.Size))
+		req, err := h.build(&h.events, r, value, size)
 		if err != nil {
-			return event.Page{}, err
+			return event.Page{}, 0, failing("the list can't be asked: %w", err)
 		}
-		if a.over && paging.Limit != "" && size > 1 && time.Now().Before(until) {
+		a, err := h.get(ctx, req)
+		if err != nil {
+			return event.Page{}, a.status, err
+		}
+		sized := paging.Limit != "" && size > 1 && !(paging.byURL() && r.Cursor != "")
+		if a.over && sized && !paging.counted() && time.Now().Before(until) {
 			h.size.Store(size / 2)
 			continue
 		}
+		if a.over && sized {
+			return event.Page{}, a.status, failing("%s answered with more than the %d bytes that one answer may have; nothing of it was taken, and where pages "+
+				"are counted they can't be made smaller on the way: set paging.size lower", a.what, h.options.MaxBody)
+		}
 		if a.over {
-			return event.Page{}, a.tooLarge(h.options.MaxBody)
+			return event.Page{}, a.status, a.tooLarge(h.options.MaxBody)
 		}
-		page, err := h.list.page(a.body, cursor)
+		page, err := h.read(a, req, r, value, int(size))
 		if err != nil {
-			return event.Page{}, a.unreadable(err)
+			return event.Page{}, a.status, a.unreadable(err)
 		}
-		page.Date = a.date()
-		return page, nil
+		if page.Idle {
+			h.size.Store(0)
+		}
+		return page, a.status, nil
 	}
+}
+
+// read makes a page of an answer to r.
+func (h *HTTP) read(a answer, req request, r poller.Request, value string, size int) (page event.Page, err error) {
+	at := place{cursor: r.Cursor, size: size, link: nextLink(a.header), resolve: func(next string) (string, error) {
+		return h.keep(&h.events, req.url, next, h.fill(&h.events, r, value))
+	}}
+	switch {
+	case a.status == http.StatusNotModified:
+		page.NotModified, page.Idle = true, true
+	case h.empty(a):
+		page.Idle = true
+	default:
+		page, err = h.list.page(a.body, at, orNow(a.date()))
+	}
+	page.Date, page.Wait = a.date(), a.wait()
+	if h.recipe.Limits.Validators {
+		page.Validator = a.validator()
+	}
+	return page, err
 }
 
 // FetchOne asks for one event by its id. Every error is a *poller.FetchError.
@@ -104,7 +153,8 @@ func (h *HTTP) FetchOne(ctx context.Context, id string) (event.Event, error) {
 	if err != nil {
 		return event.Event{}, a.unreadable(err)
 	}
-	e, _, _ := h.list.event(body)
+	var e event.Event
+	h.list.event(&e, &item{Result: body, around: body, ignore: h.recipe.Changes.Ignore}, noObject(body), orNow(a.date()))
 	switch {
 	case e.Broken != "":
 		return event.Event{}, a.unreadable(fmt.Errorf("is no event: %s", e.Broken))
@@ -114,7 +164,7 @@ func (h *HTTP) FetchOne(ctx context.Context, id string) (event.Event, error) {
 	return e, nil
 }
 
-// get makes a request with what auth asks for: with a login, once more with a new token when the API answers 401. What it returns
+// get makes a request with what auth asks for: with a token, once more with a new token when the API answers 401. What it returns
 // is a success by its status and by the recipe's rules.
 func (h *HTTP) get(ctx context.Context, r request) (answer, error) {
 	r.timeout = h.options.Timeout
@@ -127,7 +177,7 @@ func (h *HTTP) get(ctx context.Context, r request) (answer, error) {
 		return a, h.judge(a)
 	}
 	for first := true; ; first = false {
-		token, err := h.token(ctx, r.token)
+		token, err := h.login.get(ctx, r.token)
 		if err != nil {
 			return answer{}, err
 		}
@@ -151,13 +201,13 @@ func failing(format string, args ...any) *poller.FetchError {
 func (o Options) withDefaults() Options {
 	o.Timeout = cmp.Or(o.Timeout, 30*time.Second)
 	o.LoginTimeout = cmp.Or(o.LoginTimeout, 15*time.Second)
-	o.MaxBody = cmp.Or(o.MaxBody, 32<<20)
+	o.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
 	o.UserAgent = cmp.Or(o.UserAgent, "tidings")
 	if o.Transport == nil {
-		t := http.DefaultTransport.(*http.Transport).Clone()
-		t.MaxResponseHeaderBytes = 256 << 10
-		t.MaxIdleConnsPerHost = 2
-		o.Transport = t
+		o.Transport = defaultTransport()
+	}
+	if o.Budgets == nil {
+		o.Budgets = new(Budgets)
 	}
 	return o
 }

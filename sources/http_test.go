@@ -124,7 +124,7 @@ func TestRequestsSayWhatTheRecipeSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Fetch(t.Context(), "evt/1&limit=1"); err != nil {
+	if _, err := h.Fetch(t.Context(), poller.Request{Cursor: "evt/1&limit=1"}); err != nil {
 		t.Fatal(err)
 	}
 	login := a.requests[0]
@@ -166,7 +166,7 @@ func TestStaticCredentials(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.Fetch(t.Context(), ""); err != nil {
+		if _, err := h.Fetch(t.Context(), poller.Request{}); err != nil {
 			t.Fatal(err)
 		}
 		r := a.asked()[len(a.asked())-1]
@@ -180,7 +180,7 @@ func TestStaticCredentials(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := len(a.asked())
-	_, err = h.Fetch(t.Context(), "")
+	_, err = h.Fetch(t.Context(), poller.Request{})
 	if fetchError(t, err).Health != event.SourceRefused || len(a.asked()) != before+1 {
 		t.Errorf("got %v after %d requests", err, len(a.asked())-before)
 	}
@@ -249,7 +249,7 @@ func TestRedirects(t *testing.T) {
 		} else {
 			a.login = to
 		}
-		_, err := a.source(t, Options{}).Fetch(t.Context(), "")
+		_, err := a.source(t, Options{}).Fetch(t.Context(), poller.Request{})
 		if fetchError(t, err).Health != event.SourceFailing || !strings.Contains(err.Error(), other.URL) || strings.Contains(err.Error(), "token-1") {
 			t.Errorf("%s: %v", from, err)
 		}
@@ -269,12 +269,12 @@ func TestRedirects(t *testing.T) {
 		}
 		io.WriteString(w, emptyPage)
 	}
-	if _, err := a.source(t, Options{}).Fetch(t.Context(), ""); err != nil {
+	if _, err := a.source(t, Options{}).Fetch(t.Context(), poller.Request{}); err != nil {
 		t.Error(err)
 	}
 	a.events = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/events", http.StatusFound) }
 	before := len(a.asked())
-	_, err := a.source(t, Options{}).Fetch(t.Context(), "")
+	_, err := a.source(t, Options{}).Fetch(t.Context(), poller.Request{})
 	if n := len(a.asked()) - before; err == nil || !strings.Contains(err.Error(), "5 times") || n != maxRedirects+1 {
 		t.Errorf("a circle of redirects: %v after %d requests", err, n)
 	}
@@ -323,19 +323,19 @@ func TestCancelAndTimeoutEndPromptly(t *testing.T) {
 	h := a.source(t, Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { _, err := h.Fetch(ctx, ""); done <- err }()
+	go func() { _, err := h.Fetch(ctx, poller.Request{}); done <- err }()
 	<-arrived
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 
-	_, err := a.source(t, Options{Timeout: 50 * time.Millisecond}).Fetch(t.Context(), "")
+	_, err := a.source(t, Options{Timeout: 50 * time.Millisecond}).Fetch(t.Context(), poller.Request{})
 	if fetchError(t, err).Health != event.SourceFailing || !strings.Contains(err.Error(), "within 50ms") {
 		t.Errorf("timeout: %v", err)
 	}
 	a.login = hang
-	_, err = a.source(t, Options{LoginTimeout: 50 * time.Millisecond}).Fetch(t.Context(), "")
+	_, err = a.source(t, Options{LoginTimeout: 50 * time.Millisecond}).Fetch(t.Context(), poller.Request{})
 	if err == nil || !strings.Contains(err.Error(), "/login") || !strings.Contains(err.Error(), "within 50ms") {
 		t.Errorf("login timeout: %v", err)
 	}
@@ -346,10 +346,10 @@ func TestCancelAndTimeoutEndPromptly(t *testing.T) {
 	for len(arrived) > 0 { // those of the requests above
 		<-arrived
 	}
-	go func() { _, err := h.Fetch(first, ""); done <- err }()
+	go func() { _, err := h.Fetch(first, poller.Request{}); done <- err }()
 	<-arrived
 	second, cancel := context.WithCancel(t.Context())
-	go func() { _, err := h.Fetch(second, ""); done <- err }()
+	go func() { _, err := h.Fetch(second, poller.Request{}); done <- err }()
 	cancel() // waits for the first one's login, and need not
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("waiting for a login: %v", err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tidings/event"
+	"tidings/poller"
 )
 
 // bigItems lists n items of size bytes, as many as limit allows, after the cursor.
@@ -36,7 +37,7 @@ func TestOversizedPagesAreHalved(t *testing.T) {
 	var ids []string
 	cursor := ""
 	for {
-		page, err := h.Fetch(t.Context(), cursor)
+		page, err := h.Fetch(t.Context(), poller.Request{Cursor: cursor})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,13 +55,13 @@ func TestOversizedPagesAreHalved(t *testing.T) {
 		t.Errorf("limits %s", got)
 	}
 	limits = nil
-	if _, err := h.Fetch(t.Context(), ""); err != nil || limits[0] != "100" {
+	if _, err := h.Fetch(t.Context(), poller.Request{}); err != nil || limits[0] != "100" {
 		t.Errorf("limits %v at the head, %v", limits, err)
 	}
 
 	limits = nil
 	a.events = bigItems(6, 5000, &limits)
-	_, err := h.Fetch(t.Context(), "evt_2")
+	_, err := h.Fetch(t.Context(), poller.Request{Cursor: "evt_2"})
 	if fetchError(t, err).Health != event.SourceFailing || !strings.Contains(err.Error(), "3500 bytes") || limits[len(limits)-1] != "1" {
 		t.Errorf("limits %v, %v", limits, err)
 	}
@@ -80,7 +81,7 @@ func TestBodyLimitCountsDecodedBytes(t *testing.T) {
 		w.Header().Set("Content-Encoding", "gzip")
 		w.Write(bomb.Bytes())
 	}
-	if _, err := a.source(t, Options{MaxBody: 256 << 10}).Fetch(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "262144 bytes") {
+	if _, err := a.source(t, Options{MaxBody: 256 << 10}).Fetch(t.Context(), poller.Request{}); err == nil || !strings.Contains(err.Error(), "262144 bytes") {
 		t.Errorf("got %v", err)
 	}
 }

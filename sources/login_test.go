@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tidings/event"
+	"tidings/poller"
 	"tidings/recipe"
 )
 
@@ -20,7 +21,7 @@ func TestOneLoginForAll(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			if _, err := h.Fetch(t.Context(), ""); err != nil {
+			if _, err := h.Fetch(t.Context(), poller.Request{}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -71,7 +72,7 @@ func TestTokenIsRenewedBeforeItExpires(t *testing.T) {
 					want int
 				}{{0, 1}, {test.after - time.Millisecond, test.before}, {2 * time.Millisecond, test.later}} {
 					time.Sleep(step.wait)
-					if _, err := h.Fetch(t.Context(), ""); err != nil {
+					if _, err := h.Fetch(t.Context(), poller.Request{}); err != nil {
 						t.Fatal(err)
 					}
 					if logins != step.want {
@@ -93,15 +94,15 @@ func TestRefusedTokenIsRenewedOnce(t *testing.T) {
 		}
 		io.WriteString(w, emptyPage)
 	}
-	if _, err := h.Fetch(t.Context(), ""); err != nil || a.logins.Load() != 2 || len(a.asked()) != 2 {
+	if _, err := h.Fetch(t.Context(), poller.Request{}); err != nil || a.logins.Load() != 2 || len(a.asked()) != 2 {
 		t.Errorf("%v after %d logins and %d requests", err, a.logins.Load(), len(a.asked()))
 	}
-	if _, err := h.Fetch(t.Context(), ""); err != nil || a.logins.Load() != 2 {
+	if _, err := h.Fetch(t.Context(), poller.Request{}); err != nil || a.logins.Load() != 2 {
 		t.Errorf("%v after %d logins: the new token was not kept", err, a.logins.Load())
 	}
 
 	a.events = func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(401) }
-	_, err := h.Fetch(t.Context(), "")
+	_, err := h.Fetch(t.Context(), poller.Request{})
 	if fetchError(t, err).Health != event.SourceRefused || a.logins.Load() != 3 || len(a.asked()) != 5 {
 		t.Errorf("%v after %d logins and %d requests", err, a.logins.Load(), len(a.asked()))
 	}
@@ -136,7 +137,7 @@ func TestLoginThatFails(t *testing.T) {
 				w.WriteHeader(test.status)
 				io.WriteString(w, test.body)
 			}
-			_, err := a.source(t, Options{}).Fetch(t.Context(), "")
+			_, err := a.source(t, Options{}).Fetch(t.Context(), poller.Request{})
 			fe := fetchError(t, err)
 			if fe.Health != test.health || fe.After != test.after || !strings.Contains(err.Error(), test.want) ||
 				!strings.Contains(err.Error(), "GET "+a.URL+"/login") {
@@ -166,7 +167,7 @@ func TestFetchEndsInTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		_, err = h.Fetch(t.Context(), "")
+		_, err = h.Fetch(t.Context(), poller.Request{})
 		if took := time.Since(start); err == nil || took > 6*time.Minute || asked < 5 {
 			t.Errorf("%v after %s and %d requests", err, took, asked)
 		}

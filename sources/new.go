@@ -8,8 +8,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"tidings/event"
+	"tidings/poller"
 	"tidings/recipe"
 )
 
@@ -25,22 +27,55 @@ func New(r recipe.HTTP, values map[string]event.Secret, o Options) (*HTTP, error
 	if h.list, err = newLister(h.options.Source, r); err != nil {
 		return nil, err
 	}
-	if h.url, err = h.expandURL("url", r.URL, h.lookup); err != nil {
+	h.list.max = 4 * h.options.MaxBody
+	h.events = h.listing()
+	sample := poller.Request{Cursor: "1", From: time.Now(), Since: time.Now(), Until: time.Now()}
+	if h.url, err = h.expandURL("url", r.URL, h.fill(&h.events, sample, "1")); err != nil {
 		return nil, err
 	}
 	h.origin = recipe.Origin(h.url)
 	h.veil = newVeil(h.secrets()...)
-	if err := h.setQuery(); err != nil {
+	if err := h.ownQuery(); err != nil {
 		return nil, err
 	}
 	if err := h.setHeader(); err != nil {
 		return nil, err
 	}
-	if r.Auth.Login != nil {
-		if h.login, err = h.newSession(*r.Auth.Login); err != nil {
+	sample.Cursor = ""
+	if _, err := h.build(&h.events, sample, "1", 1); err != nil {
+		return nil, err
+	}
+	if r.ForEach != nil {
+		h.each = h.newValues(*r.ForEach)
+		if _, err := h.build(&h.each.listing, poller.Request{}, "1", 1); err != nil {
 			return nil, err
 		}
 	}
+	if r.Changes.Created != "" || r.Changes.Updated != "" || r.Changes.Deleted != "" {
+		if h.types, err = newChanges(r.Changes); err != nil {
+			return nil, err
+		}
+	}
+	if r.Ack.URL != "" {
+		if _, err := h.acknowledgement("", []string{"1"}); err != nil {
+			return nil, err
+		}
+	}
+	if r.Seek.URL != "" {
+		if _, err := h.seek(time.Now()); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case r.Auth.Login != nil:
+		h.login, err = h.newLogin(*r.Auth.Login)
+	case r.Auth.OAuth2 != nil:
+		h.login, err = h.newOAuth2(*r.Auth.OAuth2)
+	}
+	if err != nil {
+		return nil, err
+	}
+	h.budget = h.options.Budgets.share(h.credential(), r.Limits)
 	if r.FetchOne != "" {
 		if _, err := h.one("id"); err != nil {
 			return nil, err
@@ -67,16 +102,21 @@ func (h *HTTP) secrets() []string {
 	if password, ok := h.url.User.Password(); ok {
 		texts = append(texts, password, basic(h.url.User.Username(), password))
 	}
+	if t, ok := h.options.Transport.(*Transport); ok {
+		texts = append(texts, t.secrets(h.url)...)
+	}
 	return texts
 }
 
-// expand puts values into the recipe's template at path.
-func (h *HTTP) expand(path, text string) (string, error) {
+// expand puts the parameters' values into the recipe's template at path.
+func (h *HTTP) expand(path, text string) (string, error) { return expand(path, text, h.lookup) }
+
+func expand(path, text string, find lookup) (string, error) {
 	t, err := recipe.ParseTemplate(text)
 	if err != nil {
 		return "", fmt.Errorf("%s %w", path, err)
 	}
-	s, err := t.Expand(h.lookup)
+	s, err := t.Expand(find)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
@@ -84,12 +124,21 @@ func (h *HTTP) expand(path, text string) (string, error) {
 }
 
 // expandURL does so for a URL, which has to be of the origin that credentials go to.
-func (h *HTTP) expandURL(path, text string, lookup func(string) (string, bool)) (*url.URL, error) {
+func (h *HTTP) expandURL(path, text string, find lookup) (*url.URL, error) {
+	u, err := expandAddress(path, text, find)
+	if err == nil && h.origin != "" && recipe.Origin(u) != h.origin {
+		return nil, fmt.Errorf("%s is of another origin than url; credentials go to one origin only", path)
+	}
+	return u, err
+}
+
+// expandAddress does so for a URL of any origin.
+func expandAddress(path, text string, find lookup) (*url.URL, error) {
 	t, err := recipe.ParseTemplate(text)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", path, err)
 	}
-	s, err := t.ExpandURL(lookup)
+	s, err := t.ExpandURL(find)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -97,31 +146,16 @@ func (h *HTTP) expandURL(path, text string, lookup func(string) (string, bool)) 
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%s, its values put in, is not an address: want https:// or http://, a host, a path, and no # part", path)
 	}
-	if h.origin != "" && recipe.Origin(u) != h.origin {
-		return nil, fmt.Errorf("%s is of another origin than url; credentials go to one origin only", path)
-	}
 	return u, nil
 }
 
-func (h *HTTP) setQuery() error {
-	query := url.Values{}
-	for key, text := range h.recipe.Query {
-		value, err := h.expand("query."+key, text)
-		if _, missing := errors.AsType[*recipe.MissingError](err); missing {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		query.Set(key, value)
-	}
+// ownQuery checks that the user's query parameters are none of the recipe's.
+func (h *HTTP) ownQuery() error {
 	for _, key := range slices.Sorted(maps.Keys(h.options.ExtraQuery)) {
 		if h.recipe.OwnQuery(key) {
 			return fmt.Errorf("the query parameter %q is the recipe's own and can't be set beside it", key)
 		}
-		query.Set(key, h.options.ExtraQuery[key].Reveal())
 	}
-	addQuery(h.url, query)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package sources
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +38,7 @@ func TestBytesAreKept(t *testing.T) {
 		`{"id":"d","nul":"\u0000"}`,
 	}
 	l := flatpeakLister(t, nil)
-	page, err := l.page("\ufeff \r\n"+list(strings.Join(items, " \n,\t"))+"\n", "")
+	page, err := l.page("\ufeff \r\n"+list(strings.Join(items, " \n,\t"))+"\n", place{}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +75,7 @@ func TestIDs(t *testing.T) {
 		`{"data":{"id":"inner"}}`:             hash(`{"data":{"id":"inner"}}`),
 	} {
 		l := flatpeakLister(t, nil)
-		page, err := l.page(list(item), "")
+		page, err := l.page(list(item), place{}, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -94,7 +93,7 @@ func TestIDs(t *testing.T) {
 		`{"id":1,"at":{}}`:        hash(`{"id":1,"at":{}}`),
 		`{"at":{"x":"2"}}`:        hash(`{"at":{"x":"2"}}`),
 	} {
-		page, err := l.page(list(item), "")
+		page, err := l.page(list(item), place{}, time.Time{})
 		if err != nil || page.Events[0].ID != want {
 			t.Errorf("%s: %+v, %v", item, page.Events, err)
 		}
@@ -103,7 +102,7 @@ func TestIDs(t *testing.T) {
 
 func TestItemsThatAreNoObjects(t *testing.T) {
 	l := flatpeakLister(t, nil)
-	page, err := l.page(list(`{"id":"a"}`, `1e400`, `"x"`, `null`, `[{"id":"b"}]`, `true`), "")
+	page, err := l.page(list(`{"id":"a"}`, `1e400`, `"x"`, `null`, `[{"id":"b"}]`, `true`), place{}, time.Time{})
 	if err != nil || page.Hashed != 0 || len(page.Events) != 6 {
 		t.Fatalf("%+v, %v", page, err)
 	}
@@ -154,7 +153,7 @@ func TestTypesAndTimes(t *testing.T) {
 		`"1767323045.1234567890123456789"`: at.Add(123456789),
 		`"1767323045.` + "\u0663" + `"`:    {},
 	} {
-		page, err := l.page(list(`{"id":"a","type":"t","time_created":`+text+`}`), "")
+		page, err := l.page(list(`{"id":"a","type":"t","time_created":`+text+`}`), place{}, time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,12 +166,12 @@ func TestTypesAndTimes(t *testing.T) {
 		`"` + strings.Repeat("é", maxType) + `"`:  strings.Repeat("é", maxType/2),
 		`"x` + strings.Repeat("é", maxType) + `"`: "x" + strings.Repeat("é", maxType/2-1),
 	} {
-		page, err := l.page(list(`{"id":"a","type":`+text+`}`), "")
+		page, err := l.page(list(`{"id":"a","type":`+text+`}`), place{}, time.Time{})
 		if err != nil || page.Events[0].Type != want {
 			t.Errorf("%.30s: %.30q, %v", text, page.Events[0].Type, err)
 		}
 	}
-	if page, err := l.page(list(`{"id":"a"}`), ""); err != nil || page.Events[0].Type != "" || !page.Events[0].Time.IsZero() {
+	if page, err := l.page(list(`{"id":"a"}`), place{}, time.Time{}); err != nil || page.Events[0].Type != "" || !page.Events[0].Time.IsZero() {
 		t.Errorf("%+v, %v", page, err)
 	}
 }
@@ -230,7 +229,7 @@ func TestPaging(t *testing.T) {
 		{nil, list(`{"id":"a","x":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`), "", "", ""},
 	} {
 		l := flatpeakLister(t, test.change)
-		page, err := l.page(test.body, test.cursor)
+		page, err := l.page(test.body, place{cursor: test.cursor}, time.Time{})
 		switch {
 		case test.err != "":
 			if err == nil || !strings.Contains(err.Error(), test.err) {
@@ -267,7 +266,7 @@ func FuzzPage(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		page, err := l.page(body, "")
+		page, err := l.page(body, place{}, time.Time{})
 		if err != nil {
 			if !utf8.ValidString(err.Error()) && utf8.ValidString(items) {
 				t.Fatalf("%q", err)
@@ -299,23 +298,4 @@ func FuzzPage(f *testing.F) {
 			t.Fatalf("%d are hashed, %d are told", hashed, page.Hashed)
 		}
 	})
-}
-
-// BenchmarkPage splits and identifies a page of 100 events of 800 bytes.
-func BenchmarkPage(b *testing.B) {
-	var items []string
-	for i := range 100 {
-		item := fmt.Sprintf(`{"id":"evt_%024d","object":"event","time_created":"2026-01-02T03:04:05Z","type":"location.update","data":{"id":"loc_1","x":"`, i)
-		items = append(items, item+strings.Repeat("x", 800-len(item)-3)+`"}}`)
-	}
-	body := list(items...)
-	l := flatpeakLister(b, nil)
-	b.SetBytes(int64(len(body)))
-	b.ReportAllocs()
-	for b.Loop() {
-		page, err := l.page(body, "")
-		if err != nil || len(page.Events) != 100 || len(page.Events[7].Data) != 800 || page.Hashed > 0 {
-			b.Fatal(len(page.Events), err)
-		}
-	}
 }

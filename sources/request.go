@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -28,33 +27,12 @@ type request struct {
 	what    string // method and URL in a text that may be shown
 	token   string // from the login
 	timeout time.Duration
-	max     int64 // bytes of the answer
-	private bool  // an answer of success holds a secret, and is never quoted
-	placed  bool  // it names a place in the list
-}
+	max     int64  // bytes of the answer
+	private bool   // an answer of success holds a secret, and is never quoted
+	placed  bool   // it names a place in the list
+	body    string // JSON; empty: none
 
-// page is the request for one page of the list.
-func (h *HTTP) page(cursor string, size int64) request {
-	paging, query := h.recipe.Paging, url.Values{}
-	if paging.Limit != "" {
-		query.Set(paging.Limit, strconv.FormatInt(size, 10))
-	}
-	shown := h.shown(h.url)
-	if len(query) > 0 {
-		shown += "?" + query.Encode()
-	}
-	if cursor != "" {
-		query.Set(paging.Param, cursor)
-		separator := "?"
-		if len(query) > 1 {
-			separator = "&"
-		}
-		shown += separator + url.QueryEscape(paging.Param) + "=" + cut(h.veil.text(url.QueryEscape(cursor)), 100)
-	}
-	u := *h.url
-	addQuery(&u, query)
-	method := methodOr(h.recipe.Method)
-	return request{method: method, url: &u, header: h.header, what: method + " " + shown, placed: cursor != ""}
+	conditional bool // it has a validator
 }
 
 // one is the request for one event.
@@ -91,14 +69,22 @@ func (h *HTTP) shown(u *url.URL) string {
 
 // ask makes one request and reads its answer, whatever its status. An answer of success is whole, or over.
 func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
-	a := answer{what: r.what, private: r.private, placed: r.placed, veil: h.veil.with(r.token)}
+	a := answer{
+		what: r.what, private: r.private, placed: r.placed, checked: r.conditional, limits: h.recipe.Limits, veil: h.veil.with(r.token),
+	}
+	if err := h.turn(ctx, r.what); err != nil {
+		return a, err
+	}
 	bounded, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(bounded, r.method, r.url.String(), nil)
+	req, err := http.NewRequestWithContext(bounded, r.method, r.url.String(), strings.NewReader(r.body))
 	if err != nil {
 		return a, failing("%s can't be sent: %s", r.what, a.veil.text(err.Error()))
 	}
 	req.Header = r.header.Clone()
+	if r.body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if r.token != "" {
 		req.Header.Set("Authorization", "Bearer "+r.token)
 	}
@@ -108,6 +94,9 @@ func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 	}
 	defer resp.Body.Close()
 	a.status, a.header = resp.StatusCode, resp.Header
+	if date := a.date(); !date.IsZero() {
+		h.date.Store(date.Unix())
+	}
 	ok := a.status/100 == 2
 	limit := r.max
 	if !ok {
@@ -117,22 +106,51 @@ func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 		a.over = true
 		return a, nil
 	}
-	var body strings.Builder
-	if resp.ContentLength > 0 {
-		body.Grow(int(min(resp.ContentLength, limit)))
-	}
-	n, err := io.Copy(&body, io.LimitReader(resp.Body, limit+1))
+	body, n, err := readBody(resp.Body, resp.ContentLength, limit)
 	switch {
 	case n > limit && ok:
 		a.over = true
 		return a, nil
 	case err != nil && (ok || ctx.Err() != nil): // a status of failure speaks for itself, however little follows it
-		a.body = body.String()
+		a.body = body
 		return a, a.broken(ctx, bounded, r, err, fmt.Sprintf("the answer (%d %s) broke off after %d bytes%s", a.status,
 			http.StatusText(a.status), n, a.quote("it begins")))
 	}
-	a.body = body.String()
+	a.body = body
 	return a, nil
+}
+
+// readBody reads up to limit bytes, and one more to see whether there are any. length is what was announced, -1 for nothing. A body
+// of unknown length is kept in pieces until its end: one that has none costs no more memory than the limit.
+func readBody(from io.Reader, length, limit int64) (body string, n int64, err error) {
+	from = io.LimitReader(from, limit+1)
+	var whole strings.Builder
+	if length >= 0 {
+		whole.Grow(int(min(length, limit+1)))
+		n, err = io.Copy(&whole, from)
+		return whole.String(), n, err
+	}
+	var pieces [][]byte
+	for size := int64(64 << 10); err == nil && n <= limit; size = min(2*size, 4<<20) {
+		piece, filled := make([]byte, min(size, limit+1-n)), 0
+		for err == nil && filled < len(piece) {
+			var got int
+			got, err = from.Read(piece[filled:])
+			filled += got
+		}
+		pieces, n = append(pieces, piece[:filled]), n+int64(filled)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	if n > limit {
+		return "", n, err
+	}
+	whole.Grow(int(n))
+	for _, piece := range pieces {
+		whole.Write(piece)
+	}
+	return whole.String(), n, err
 }
 
 // broken is the error of a request without a whole answer; cutOff says what an end before its time means.
@@ -149,14 +167,21 @@ func (a answer) broken(ctx, bounded context.Context, r request, err error, cutOf
 	if u, ok := errors.AsType[*url.Error](err); ok { // it quotes the URL, query and all
 		err = u.Err
 	}
-	return failing("%s: %s", r.what, a.veil.text(err.Error()))
+	return failing("%s: %s", r.what, a.veil.text(explain(err)))
 }
 
 // checkRedirect follows a redirect within the origin only: every request carries credentials.
 func (h *HTTP) checkRedirect(req *http.Request, via []*http.Request) error {
-	if recipe.Origin(req.URL) != h.origin {
+	return within(h.origin, req, via)
+}
+
+func within(origin string, req *http.Request, via []*http.Request) error {
+	if recipe.Origin(req.URL) != origin {
 		return fmt.Errorf("it redirects to another origin, %s://%s, which is not followed, as credentials go to one origin only; "+
 			"if the API has moved, give its new address", req.URL.Scheme, req.URL.Host)
+	}
+	if req.Method != via[0].Method {
+		return errors.New("it redirects to a page, where the request asks for something to be done")
 	}
 	if len(via) > maxRedirects {
 		return fmt.Errorf("it redirects more than %d times", maxRedirects)

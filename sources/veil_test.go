@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tidings/event"
+	"tidings/poller"
 	"tidings/recipe"
 )
 
@@ -106,7 +107,7 @@ func noErrorHolds(t *testing.T, secret, password, header, extra, token, urlPassw
 			if where == "one" {
 				_, err = h.FetchOne(t.Context(), "evt_1")
 			} else {
-				_, err = h.Fetch(t.Context(), "evt_1")
+				_, err = h.Fetch(t.Context(), poller.Request{Cursor: "evt_1"})
 			}
 			if err == nil {
 				t.Fatalf("%s %s: no error", name, where)

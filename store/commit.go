@@ -38,12 +38,16 @@ func (s *Store) Known(source string, ids []string) ([]bool, error) {
 
 // Commit makes c durable, or nothing of it: event.ErrStale, event.ErrFull, event.ErrUnknownOutcome. Only of a commit with more
 // than 4 MB of events, which takes several transactions, an error can leave the first ones durable: the position goes with the
-// last, so what was committed is listed again and recognised. The answer counts what is durable, also beside an error.
+// last, so what was committed is listed again and recognised. One that has ids to remember beside its events is one transaction,
+// however large. The answer counts what is durable, also beside an error.
 func (s *Store) Commit(ctx context.Context, c event.Commit) (event.Committed, error) {
 	var sum event.Committed
 	for {
 		part := c
-		rest := cut(c.Events)
+		var rest []event.Event
+		if len(c.Remember) == 0 {
+			rest = cut(c.Events)
+		}
 		if part.Events = c.Events[:len(c.Events)-len(rest)]; len(rest) > 0 {
 			part.Position, part.Gap = nil, nil
 		}
@@ -70,7 +74,7 @@ func cut(events []event.Event) []event.Event {
 }
 
 func (s *Store) commitPart(ctx context.Context, c event.Commit) (event.Committed, error) {
-	prints := make([]fingerprint, len(c.Events))
+	prints := make([]fingerprint, len(c.Events), len(c.Events)+len(c.Remember))
 	size := 0
 	s.mu.Lock()
 	m, src := s.st.memory, s.st.sources[c.Source]
@@ -79,9 +83,12 @@ func (s *Store) commitPart(ctx context.Context, c event.Commit) (event.Committed
 		prints[i] = m.fingerprint(c.Source, ev.ID)
 		size += len(ev.Data)
 	}
+	for _, id := range c.Remember {
+		prints = append(prints, m.fingerprint(c.Source, id))
+	}
 	if c.Gap == nil && c.Generation == src.generation && (c.Position == nil || src.position != nil && bytes.Equal(c.Position, src.position)) {
 		if known, err := s.remembered(prints); err == nil && !slices.Contains(known, false) {
-			return event.Committed{Repeated: len(prints)}, nil
+			return event.Committed{Repeated: len(c.Events)}, nil
 		}
 	}
 	var done event.Committed
@@ -95,6 +102,7 @@ func (s *Store) commitPart(ctx context.Context, c event.Commit) (event.Committed
 	return done, nil
 }
 
+// commit puts c into the batch. prints are the fingerprints of its events and, behind them, of what is only remembered.
 func (b *batch) commit(c event.Commit, prints []fingerprint) (event.Committed, error) {
 	var done event.Committed
 	src := b.source(c.Source)
@@ -113,7 +121,9 @@ func (b *batch) commit(c event.Commit, prints []fingerprint) (event.Committed, e
 	seen := map[fingerprint]bool{}
 	for i, f := range prints {
 		if seen[f] || known[i] {
-			done.Repeated++
+			if i < len(c.Events) {
+				done.Repeated++
+			}
 			continue
 		}
 		seen[f] = true
@@ -129,6 +139,9 @@ func (b *batch) commit(c event.Commit, prints []fingerprint) (event.Committed, e
 	moved := false
 	for n, i := range unseen {
 		fresh[n] = prints[i]
+		if i >= len(c.Events) {
+			continue
+		}
 		ev := c.Events[i]
 		ev.Source, ev.Received = c.Source, b.now
 		switch {
@@ -158,6 +171,7 @@ func (b *batch) commit(c event.Commit, prints []fingerprint) (event.Committed, e
 		src.gaps = append(append([]event.Gap(nil), src.gaps[max(0, len(src.gaps)-maxGaps+1):]...), gap)
 		moved = true
 		b.tell = append(b.tell, event.GapFound{Gap: gap})
+		b.enterGap(gap)
 	}
 	if moved {
 		b.putSource(c.Source)
@@ -187,11 +201,22 @@ func (b *batch) enter(ev event.Event, wanting []*sinkDraft) {
 	b.after = append(b.after, func(st *state) { st.events++ })
 }
 
+// enterGap owes a gap, as an event of our own, to the sinks that name the source of such events.
+func (b *batch) enterGap(gap event.Gap) {
+	ev := event.GapEvent(gap)
+	if wanting := b.wanting(ev.Source)(ev.Type); len(wanting) > 0 {
+		ev.Received = b.now
+		b.enter(ev, wanting)
+		b.remember([]fingerprint{b.st.memory.fingerprint(ev.Source, ev.ID)})
+		b.tell = append(b.tell, event.TakenIn{Source: ev.Source, At: b.now, Events: []event.Event{ev}})
+	}
+}
+
 // wanting returns which sinks want a type of the source's events, by the filters of this moment.
 func (b *batch) wanting(source string) func(typ string) []*sinkDraft {
 	var specs []event.SinkSpec
 	for _, spec := range b.topology().Sinks {
-		if spec.Sources.Match(source) {
+		if spec.Wants(source) {
 			specs = append(specs, spec)
 		}
 	}

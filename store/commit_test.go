@@ -207,6 +207,75 @@ func TestGapsAreKept(t *testing.T) {
 	}
 }
 
+func TestRememberWithoutAnEvent(t *testing.T) {
+	b := fresh(t, Options{}, "app")
+	commit := func(events []event.Event, ids ...string) event.Committed {
+		t.Helper()
+		p, _ := b.Position("api")
+		done, err := b.Commit(t.Context(), event.Commit{Source: "api", Generation: p.Generation, Events: events, Position: []byte("p"), Remember: ids})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return done
+	}
+	if done := commit(events(1, 2), "evt_2", "doc_1", "doc_2"); done != (event.Committed{New: 2}) {
+		t.Fatalf("%+v", done)
+	}
+	before := b.txid()
+	if done := commit(events(1, 1), "doc_1"); done != (event.Committed{Repeated: 1}) || b.txid() != before {
+		t.Fatalf("again: %+v, %d transactions", done, b.txid()-before)
+	}
+	if commit(nil, "doc_3"); b.txid() != before+1 {
+		t.Fatalf("an unknown id made %d transactions", b.txid()-before)
+	}
+	b = b.again("app")
+	known, err := b.Known("api", []string{"evt_1", "doc_1", "doc_2", "doc_3", "doc_4"})
+	if err != nil || !slices.Equal(known, []bool{true, true, true, true, false}) {
+		t.Fatalf("%v %v", known, err)
+	}
+	if owed := b.sink("app").Owed; owed != 2 {
+		t.Fatalf("owed %d", owed)
+	}
+	big := events(10, 3)
+	for i := range big {
+		big[i].Data = fmt.Appendf(nil, `{"pad":"%s"}`, strings.Repeat("x", partSize))
+	}
+	before = b.txid()
+	if done := commit(big, "doc_5"); done.New != 3 || b.txid() != before+1 {
+		t.Fatalf("%+v in %d transactions: what is remembered beside events goes with all of them", done, b.txid()-before)
+	}
+}
+
+func TestAGapIsAnEventForSinksThatNameOurSource(t *testing.T) {
+	b := fresh(t, Options{}, "all")
+	want := topology("all", "ops", "picky")
+	want.Sinks[1].Sources = event.Filter{"*", event.Own}
+	want.Sinks[2].Sources, want.Sinks[2].Events = event.Filter{event.Own}, event.Filter{"tidings.other"}
+	b.apply(want)
+	gap := event.Gap{From: time.Unix(1, 0).UTC(), To: time.Unix(2, 0).UTC(), Found: time.Unix(3, 0).UTC(), Why: "retention"}
+	for range 2 {
+		gap.Found = gap.Found.Add(time.Second)
+		if _, err := b.Commit(t.Context(), event.Commit{Source: "api", Generation: 1, Gap: &gap, Events: events(int(gap.Found.Unix()), 1)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, picky := b.sink("all").Owed, b.sink("picky").Owed; all != 2 || picky != 0 {
+		t.Fatalf("a sink that does not name it is owed %d, one that wants other types %d", all, picky)
+	}
+	due := b.next("ops", 10, 0).Deliveries
+	if len(due) != 4 {
+		t.Fatalf("ops is owed %d events", len(due))
+	}
+	got := due[3].Event
+	body := `{"type":"tidings.gap","timestamp":"1970-01-01T00:00:05Z","data":{"source":"api","from":"1970-01-01T00:00:01Z",` +
+		`"to":"1970-01-01T00:00:02Z","found":"1970-01-01T00:00:05Z","certain":false,"why":"retention"}}`
+	if got.Source != "tidings" || got.Type != "tidings.gap" || string(got.Data) != body || got.ID == due[1].Event.ID || !got.Time.Equal(gap.Found) {
+		t.Fatalf("%+v\n%s", got, got.Data)
+	}
+	b.settle(event.Delivered, 0, due...)
+	b.again("all", "ops")
+}
+
 func TestApply(t *testing.T) {
 	b := fresh(t, Options{}, "app")
 	b.commit("p1", events(1, 2)...)

@@ -15,6 +15,7 @@ import (
 
 	"tidings/admin"
 	"tidings/config"
+	"tidings/sources"
 	"tidings/store"
 )
 
@@ -81,7 +82,7 @@ func (k *kept) start(s config.Source, now time.Time) string {
 func buildable(cfg *config.Config) error {
 	errs := []error{admin.CheckPath(cfg.Control)}
 	for _, s := range cfg.Sources {
-		_, err := newFetcher(s)
+		_, err := newFeeds(s, sources.Options{})
 		errs = append(errs, err)
 	}
 	for _, s := range cfg.Sinks {

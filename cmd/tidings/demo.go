@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,21 +22,21 @@ import (
 )
 
 // demoConfig is what the demo runs on, written to its directory: a real configuration, for a user to look at and change.
-const demoConfig = `# The demo's configuration: a simulated Flatpeak account and three sinks.
+const demoConfig = `# The demo's configuration: a simulated %[1]s and three sinks.
 sources:
-  flatpeak:
-    preset: flatpeak
-    with: {account_id: %s, api_key: %s, base_url: "%s"}
+  %[2]s:
+    preset: %[2]s
+    with: %[3]s
     every: 1s
     start: earliest
 sinks:
   app:
-    http: {url: "%s/webhooks"}
+    http: {url: "%[4]s/webhooks"}
     retry: {initial: 500ms, max: 5s}
   archive:
-    file: {path: "%s/events/%%Y-%%m-%%d.jsonl"}
+    file: {path: "%[5]s/events/%%Y-%%m-%%d.jsonl"}
   script:
-    exec: {command: [/bin/sh, "%s/on-event.sh"]}
+    exec: {command: [/bin/sh, "%[5]s/on-event.sh"]}
 `
 
 // demoScript is the program that the exec sink runs for each event.
@@ -54,34 +55,40 @@ const (
 
 func newDemoCommand() *cobra.Command {
 	var (
+		preset string
 		length time.Duration
 		asJSON bool
 	)
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole job, with simulated APIs and three sinks",
-		Long: `Shows the whole job with no account, key or file: a simulated Flatpeak account, the daemon, and three sinks: an HTTP
-endpoint that refuses now and then, a file, and a program. All of it lives in a temporary directory and on loopback.`,
+		Long: `Shows the whole job with no account, key or file: a simulated API, the daemon, and three sinks: an HTTP endpoint that
+refuses now and then, a file, and a program. All of it lives in a temporary directory and on loopback.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if length < 0 {
 				return exit(exitUsage, "--for takes a duration above zero, such as 10s")
 			}
-			return runDemo(cmd.Context(), cmd.OutOrStdout(), length, asJSON)
+			chosen, err := findSimulated([]string{preset})
+			if err != nil {
+				return exit(exitUsage, "--preset: %w", err)
+			}
+			return runDemo(cmd.Context(), cmd.OutOrStdout(), chosen[0], length, asJSON)
 		},
 	}
+	cmd.Flags().StringVar(&preset, "preset", "flatpeak", "the `NAME` of the preset that polls: "+strings.Join(simulatedNames(), ", "))
 	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this long (default: at Ctrl-C)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print nothing but the summary, as JSON")
 	return cmd
 }
 
-func runDemo(ctx context.Context, out io.Writer, length time.Duration, asJSON bool) (err error) {
+func runDemo(ctx context.Context, out io.Writer, preset simulator.Simulated, length time.Duration, asJSON bool) (err error) {
 	dir, err := os.MkdirTemp("", "tidings-demo-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the demo: %w", err)
 	}
 	seed := uint64(time.Now().UnixNano())
-	sim := simulator.NewFlatpeak(simulator.Options{Seed: seed, AccountID: simulatedAccount, APIKey: simulatedKey})
+	sim := simulate(preset, seed)
 	sim.Backfill(demoHistory, 24*time.Hour)
 	sim.SetFaults(simulator.Faults{Late: simulator.Fault{Share: 0.1, For: 30 * time.Second}, Twice: simulator.Fault{Share: 0.1}})
 	receiver := simulator.NewReceiver(simulator.ReceiverOptions{Seed: seed, Refuse: demoRefused})
@@ -93,7 +100,8 @@ func runDemo(ctx context.Context, out io.Writer, length time.Duration, asJSON bo
 	if err != nil {
 		return errors.Join(fmt.Errorf("listen on loopback: %w", err), apiListener.Close())
 	}
-	api, app := "http://"+apiListener.Addr().String(), "http://"+appListener.Addr().String()
+	api := simulated{preset, sim, "http://" + apiListener.Addr().String()}
+	app := "http://" + appListener.Addr().String()
 
 	// The servers outlive the engine: what is in flight when the demo ends is still answered.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
@@ -115,7 +123,7 @@ func runDemo(ctx context.Context, out io.Writer, length time.Duration, asJSON bo
 		return err
 	}
 	defer func() { err = errors.Join(err, e.close()) }()
-	p.intro(dir, length)
+	p.intro(preset.About, dir, length)
 
 	arrivals := ctx
 	if length > 0 {
@@ -136,9 +144,9 @@ func runDemo(ctx context.Context, out io.Writer, length time.Duration, asJSON bo
 }
 
 // demoFiles writes the demo's configuration and script and loads the configuration as the daemon would.
-func demoFiles(dir, api, app string) (*config.Config, error) {
+func demoFiles(dir string, api simulated, app string) (*config.Config, error) {
 	path := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf(demoConfig, simulatedAccount, simulatedKey, api, app, dir, dir)
+	text := fmt.Sprintf(demoConfig, api.About, api.Name, withLine(api.api.With(api.url)), app, dir)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, fmt.Errorf("write the demo's configuration: %w", err)
 	}

@@ -61,19 +61,19 @@ func (p *demoPrinter) printf(format string, args ...any) {
 	}
 }
 
-func (p *demoPrinter) intro(dir string, length time.Duration) {
+func (p *demoPrinter) intro(about, dir string, length time.Duration) {
 	end := "Ctrl-C ends it"
 	if length > 0 {
 		end = fmt.Sprintf("it ends after %s", length)
 	}
-	p.printf(`%s  A simulated Flatpeak account is polled every second; %s.
+	p.printf(`%s  A simulated %s is polled every second; %s.
 Each of its events goes to three sinks:
   app      an HTTP endpoint that refuses one request in five
   archive  a file, one JSON line an event
   script   a program, run for each event
 Everything is in %s
 
-`, p.paint(bold, "tidings demo"), end, dir)
+`, p.paint(bold, "tidings demo"), about, end, dir)
 }
 
 // notify is called from several goroutines at once.

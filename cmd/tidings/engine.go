@@ -9,6 +9,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -68,15 +69,18 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 	if err := e.store.Apply(ctx, topology(cfg), acceptReset); err != nil {
 		return err
 	}
+	budgets := new(sources.Budgets)
 	for _, src := range cfg.Sources {
-		fetcher, err := newFetcher(src)
+		feeds, err := newFeeds(src, sources.Options{Budgets: budgets, Warn: func(err error) {
+			notify(event.SourceNote{Source: src.Name, At: time.Now(), What: err.Error()})
+		}})
 		if err != nil {
 			return err
 		}
 		e.pollers = append(e.pollers, &poller.Poller{
-			Source: src.Name, Fetcher: fetcher, Store: e.store, Notify: notify,
+			Source: src.Name, Feeds: feeds, Store: e.store, Notify: notify,
 			Every: src.Every, Cron: src.Cron, Jitter: src.Jitter,
-			Start: firstRun(src.Start), Overlap: src.Overlap, Remember: cfg.Store.Remember,
+			Start: firstRun(src.Start), OnLost: poller.Lost(src.OnLost), Overlap: src.Overlap, Remember: cfg.Store.Remember,
 		})
 	}
 	for _, s := range cfg.Sinks {
@@ -101,16 +105,6 @@ func (e *engine) build(ctx context.Context, cfg *config.Config, notify func(even
 
 // fileBatch is how many deliveries that are due together share one sync of a file.
 const fileBatch = 256
-
-func newFetcher(s config.Source) (poller.Fetcher, error) {
-	fetcher, err := sources.New(s.HTTP, s.Values, sources.Options{
-		Source: s.Name, ExtraQuery: s.ExtraQuery, UserAgent: "tidings/" + version,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("source %s: %w", s.Name, err)
-	}
-	return fetcher, nil
-}
 
 func newSink(s config.Sink) (sink dispatch.Sink, err error) {
 	format := sinks.Format(s.Format)

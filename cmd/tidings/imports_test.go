@@ -43,6 +43,7 @@ var libraries = map[string][]string{
 	"github.com/goccy/go-yaml":     {"config", "recipe"},
 	"github.com/robfig/cron/v3":    {"config", "poller"},
 	"github.com/lestrrat-go":       {"config", "sinks"},
+	"golang.org/x/oauth2":          {"sources"},
 	"github.com/coreos/go-systemd": {"admin", "cmd"},
 	"github.com/prometheus":        {"admin"},
 }

@@ -3,18 +3,25 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"tidings/config"
+	"tidings/recipe"
+	"tidings/simulator"
 )
 
 // What a user does first: the simulated API in one terminal, and in another the daemon with the configuration that the
 // simulator printed. Here it gets three sinks. Each simulated event reaches each of them, once.
 func TestSimulateAndRun(t *testing.T) {
 	s := newSite(t)
-	sim := s.command("simulate", "--listen", "127.0.0.1:0", "--events", "150", "--rate", "5")
+	sim := s.command("simulate", "--preset", "flatpeak", "--listen", "127.0.0.1:0", "--events", "150", "--rate", "5")
 	stdout, err := sim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -34,8 +41,8 @@ func TestSimulateAndRun(t *testing.T) {
 		}
 	}
 	text := strings.Join(printed, "\n")
-	_, url, _ := strings.Cut(text, "listens at ")
-	url, _, _ = strings.Cut(url, ": ")
+	_, url, _ := strings.Cut(text, `base_url: "`)
+	url, _, _ = strings.Cut(url, `"`)
 	_, config, found := strings.Cut(text, "\nsources:")
 	if !found {
 		t.Fatalf("no configuration is printed:\n%s", text)
@@ -62,7 +69,7 @@ func TestSimulateAndRun(t *testing.T) {
 	} {
 		s.eventually("every event at "+sink.name, func() bool {
 			got := sink.got()
-			for _, id := range simulated(t, url) {
+			for _, id := range simulatedIDs(t, url) {
 				if got[id] == 0 {
 					return false
 				}
@@ -78,8 +85,8 @@ func TestSimulateAndRun(t *testing.T) {
 	d.stop()
 }
 
-// simulated asks the simulator for the ids of all its events.
-func simulated(t *testing.T, url string) []string {
+// simulatedIDs asks the simulator for the ids of all its events.
+func simulatedIDs(t *testing.T, url string) []string {
 	t.Helper()
 	resp, err := http.Get(url + "/_simulator/events")
 	if err != nil {
@@ -95,4 +102,37 @@ func simulated(t *testing.T, url string) []string {
 		ids = append(ids, e.ID)
 	}
 	return ids
+}
+
+// Each preset has an API to try it against, which says what the preset asks for, and no more.
+func TestEveryPresetIsSimulated(t *testing.T) {
+	if !slices.Equal(recipe.Names(), simulatedNames()) {
+		t.Errorf("there are the presets %v, and simulated are %v", recipe.Names(), simulatedNames())
+	}
+	for _, s := range simulator.APIs() {
+		preset, err := recipe.Find(s.Name)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		with := s.New(simulator.Options{}).With("http://127.0.0.1:1")
+		for name, param := range preset.With {
+			if _, given := with[name]; param.Required && !given {
+				t.Errorf("%s: the simulator does not give %s", s.Name, name)
+			}
+		}
+		for name := range with {
+			if _, ok := preset.With[name]; !ok {
+				t.Errorf("%s: the preset does not ask for %s", s.Name, name)
+			}
+		}
+		text := fmt.Sprintf("sources:\n  x: {preset: %s, with: %s}\nsinks: {a: {file: {path: x.jsonl}}}\n", s.Name, withLine(with))
+		file := filepath.Join(t.TempDir(), "config.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(file); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -17,23 +17,24 @@ const (
 )
 
 // newControl makes the endpoints for scripts and people. They never suffer faults.
-func (f *Flatpeak) newControl() http.Handler {
+func (a *account) newControl() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /_simulator/events", func(w http.ResponseWriter, _ *http.Request) { writeLines(w, f.Events()) })
-	mux.HandleFunc("POST /_simulator/events", f.postEvents)
+	mux.HandleFunc("GET /_simulator/events", func(w http.ResponseWriter, _ *http.Request) { writeLines(w, a.Events()) })
+	mux.HandleFunc("POST /_simulator/events", a.postEvents)
+	mux.HandleFunc("GET /_simulator/facts", func(w http.ResponseWriter, _ *http.Request) { writeLines(w, a.Facts()) })
 	mux.HandleFunc("GET /_simulator/stats", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(f.Stats())
+		_ = json.NewEncoder(w).Encode(a.Stats())
 	})
 	mux.HandleFunc("GET /_simulator/faults", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = fmt.Fprintln(w, f.Faults())
+		_, _ = fmt.Fprintln(w, a.Faults())
 	})
-	mux.HandleFunc("POST /_simulator/faults", f.postFaults)
+	mux.HandleFunc("POST /_simulator/faults", a.postFaults)
 	return mux
 }
 
 // postEvents adds n events (default 1), late by so much, of one type or of random ones, and answers with them.
-func (f *Flatpeak) postEvents(w http.ResponseWriter, r *http.Request) {
+func (a *account) postEvents(w http.ResponseWriter, r *http.Request) {
 	n, late := 1, time.Duration(0)
 	var err error
 	if text := r.URL.Query().Get("n"); text != "" {
@@ -52,11 +53,11 @@ func (f *Flatpeak) postEvents(w http.ResponseWriter, r *http.Request) {
 	for i := range types {
 		types[i] = r.URL.Query().Get("type")
 	}
-	writeLines(w, f.AddAt(f.now().Add(-late), types...))
+	writeLines(w, a.AddAt(a.now().Add(-late), types...))
 }
 
 // postFaults replaces the faults by those in the body; an empty one clears them.
-func (f *Flatpeak) postFaults(w http.ResponseWriter, r *http.Request) {
+func (a *account) postFaults(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFaultText))
 	if err != nil {
 		http.Error(w, "the faults can't be read: "+err.Error(), http.StatusBadRequest)
@@ -67,6 +68,6 @@ func (f *Flatpeak) postFaults(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	f.SetFaults(faults)
-	_, _ = fmt.Fprintln(w, f.Faults())
+	a.SetFaults(faults)
+	_, _ = fmt.Fprintln(w, a.Faults())
 }
