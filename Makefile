@@ -38,7 +38,7 @@ proof: build ## the store: every power cut of a run, kills, every error of the s
 .PHONY: torture
 torture: ## the same, and the store's random walk, for TIME with other seeds each time
 	go test -run '$(PROOFS)' -count 1 -timeout 0 -v ./store -torture.time $(TIME)
-	go test -run '^TestRandomWalk$$' -count 5 -timeout 0 -v ./store -walk.steps 6000
+	go test -run '^TestRandomWalk$$' -count 1 -timeout 0 -v ./store -walk.steps 6000 -torture.time $(TIME)
 	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 0 -v ./store
 
 .PHONY: fuzz

@@ -53,12 +53,15 @@ type fate struct {
 }
 
 func TestRandomWalk(t *testing.T) {
-	seed := *walkSeed
-	if seed == 0 {
-		seed = rand.Uint64()
+	walk := func(t *testing.T, seed uint64) {
+		t.Logf("repeat with: go test ./store -run TestRandomWalk -walk.seed=%d -walk.steps=%d", seed, *walkSteps)
+		synctest.Test(t, func(t *testing.T) { walkOn(t, seed) })
 	}
-	t.Logf("repeat with: go test ./store -run TestRandomWalk -walk.seed=%d -walk.steps=%d", seed, *walkSteps)
-	synctest.Test(t, func(t *testing.T) { walkOn(t, seed) })
+	if *walkSeed != 0 {
+		walk(t, *walkSeed)
+		return
+	}
+	seeds(t, 15, walk)
 }
 
 func walkOn(t *testing.T, seed uint64) {
