@@ -167,6 +167,9 @@ func (s *Store) catchUp(ctx context.Context, r *replica, copied string, between 
 			if uint64(r.events) != s.st.events {
 				return fmt.Errorf("the copy has %d events, the store %d: it was dropped", r.events, s.st.events)
 			}
+			if err := sayTwice(r.db); err != nil {
+				return err
+			}
 			old, err = s.replace(r.db, copied)
 			return err
 		})
@@ -264,6 +267,15 @@ func (s *Store) replace(next *bolt.DB, copied string) (old *bolt.DB, err error) 
 		s.fail(err)
 	}
 	return old, err
+}
+
+// sayTwice has both headers of a file that was made in many transactions lead to all of it: else, where the newer one is lost, the
+// other would lead to a store that is made in part.
+func sayTwice(db *bolt.DB) error {
+	if mutant("half-header") {
+		return nil
+	}
+	return transact(db, nil, 0, (*bolt.Tx).Commit)
 }
 
 func remove(path string) error {

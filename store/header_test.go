@@ -80,3 +80,59 @@ func TestADoubtfulStoreThatFailsItsCheckIsNotOpened(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 }
+
+// Both headers of a store that was compacted or repaired, and not written since, lead to all of it.
+func TestEitherHeaderOfANewFileLeadsToAllOfIt(t *testing.T) {
+	whole := func(t *testing.T, path string) {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := os.Getpagesize()
+		for i := range 2 {
+			one := bytes.Clone(data)
+			clear(one[i*size:][:size])
+			s := openAt(t, copyStore(t, path, one), Options{Keep: time.Hour, Remember: time.Hour, tick: time.Hour})
+			stats, err := s.Stats()
+			if owed := s.sink("other").Owed; err != nil || owed != 400 || stats.Events != 400 || stats.IDs != 400 {
+				t.Errorf("without header %d: other is owed %d, %+v %v", i, owed, stats, err)
+			}
+			if p, err := s.Position("api"); err != nil || string(p.Data) != "p39" {
+				t.Errorf("without header %d: api stands at %q, %v", i, p.Data, err)
+			}
+			s.apply(topology("app", "other"))
+			for _, position := range []string{"p40", "p41", "p42"} { // they write the header anew
+				s.commit(position)
+			}
+			s.end()
+		}
+	}
+	t.Run("compacted", func(t *testing.T) {
+		b := wreck(t)
+		s := openAt(t, b.path, b.opt)
+		if _, err := s.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.end()
+		whole(t, b.path)
+	})
+	t.Run("repaired", func(t *testing.T) {
+		b := wreck(t)
+		data, err := os.ReadFile(b.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(data[:2*os.Getpagesize()])
+		if err := os.WriteFile(b.path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := PlanRepair(t.Context(), b.path, RepairOptions{})
+		if err == nil {
+			err = r.Apply()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole(t, b.path)
+	})
+}

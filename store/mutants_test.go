@@ -51,6 +51,8 @@ func TestMutants(t *testing.T) {
 		{"TestInjectedFaults", "keep-memory", "an unknown outcome is not read again"},
 		{"TestInjectedFaults", "early-answer", "an acknowledgement comes before its commit"},
 		{"TestSyncsOfASettlement", "no-sync", "nothing is synced"},
+		{"TestOpeningMakesThePlaceOfTheFileDurable", "no-dir-sync", "the directory is not synced"},
+		{"TestEitherHeaderOfANewFileLeadsToAllOfIt", "half-header", "one header of a compacted or repaired file leads to a part of it"},
 	} {
 		t.Run(m.proof+"/"+m.mutant, func(t *testing.T) {
 			limit, stop := context.WithTimeout(t.Context(), 3*time.Minute)

@@ -41,6 +41,10 @@ func openFirst(path string, o Options) (*bolt.DB, error) {
 	if err := place(path, o); err != nil {
 		return nil, err
 	}
+	// Who put the file in place may have been killed before this, or may be a person: what is promised from here on is in this file.
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return nil, fmt.Errorf("can't open the store %s: syncing its directory: %w", path, err)
+	}
 	if warning := doubt(path); warning != "" {
 		ctx, cancel := context.WithTimeout(context.Background(), deepCheckLimit)
 		defer cancel()

@@ -38,7 +38,11 @@ func historyAge(bucket string, key, value []byte) (age uint64) {
 // losses names the parts of which something may be missing that no count shows.
 func (s *salvage) losses() {
 	if len(s.pre.headers) == 0 && s.pre.size < pageHead {
-		if s.f != nil || len(s.report.Damage) > 0 {
+		switch {
+		case s.f == nil && len(s.report.Damage) == 0:
+		case s.sideAt.IsZero():
+			s.report.lose("everything that was in it, and there is no copy of the positions: sources begin by their `start`")
+		default:
 			s.report.lose("everything that was in it: what is left is the positions that stand in %s", sidePath(s.path))
 		}
 		return

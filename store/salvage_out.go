@@ -69,5 +69,8 @@ func (r *rebuilt) commit() error {
 
 func (r *rebuilt) close() error {
 	err := r.commit()
+	if err == nil {
+		err = sayTwice(r.db)
+	}
 	return errors.Join(err, r.db.Sync(), r.db.Close())
 }

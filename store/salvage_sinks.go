@@ -49,7 +49,7 @@ func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next
 	for name := range sinks {
 		exact = exact && s.whole(prefixX+name) && s.whole(prefixDead+name)
 	}
-	if s.broken[""] || len(s.seen) == 0 {
+	if s.f != nil && (s.broken[""] || len(s.seen) == 0) {
 		s.report.lose("failing deliveries and dead letters, perhaps: those that were found are kept")
 	}
 	owed, next, err := s.owed(sinks, ranks)

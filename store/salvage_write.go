@@ -180,9 +180,12 @@ func (s *salvage) sources() error {
 			return err
 		}
 	}
-	if s.broken[bucketSrc] || len(s.seen) == 0 {
-		s.report.Notes = append(s.report.Notes, fmt.Sprintf("%d positions were found in the store; a source without one goes on from %s, or starts anew",
-			len(have), sidePath(s.path)))
+	if s.f != nil && (s.broken[bucketSrc] || len(s.seen) == 0) {
+		without := "goes on from " + sidePath(s.path) + ", or starts anew"
+		if s.sideAt.IsZero() {
+			without = "starts anew"
+		}
+		s.report.Notes = append(s.report.Notes, fmt.Sprintf("%d positions were found in the store; a source without one %s", len(have), without))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.side.Sources)) {
 		if have[name] {
@@ -205,6 +208,11 @@ func (s *salvage) remembered() error {
 		return nil
 	}
 	m := memory{key: s.mark.hashKey[:]}
+	distinct := func() {
+		slices.SortFunc(s.prints, fingerprint.compare)
+		s.prints = slices.Compact(s.prints)
+	}
+	distinct()
 	found := len(s.prints)
 	err := s.out.db.View(func(tx *bolt.Tx) error {
 		return tx.Bucket([]byte(bucketLog)).ForEach(func(key, value []byte) error {
@@ -223,8 +231,7 @@ func (s *salvage) remembered() error {
 	if found > 0 || len(s.seen) > 0 {
 		s.report.lose("some of the remembered ids, perhaps: %d were found", found)
 	}
-	slices.SortFunc(s.prints, fingerprint.compare)
-	s.prints = slices.Compact(s.prints)
+	distinct()
 	n := uint64(0)
 	for chunk := range slices.Chunk(s.prints, chunkSize) {
 		n++

@@ -58,6 +58,23 @@ func TestSyncsOfASettlement(t *testing.T) {
 	}
 }
 
+// The place of a file that another process put there, and that was killed before it synced the directory, is durable before anything
+// is promised in it.
+func TestOpeningMakesThePlaceOfTheFileDurable(t *testing.T) {
+	b := wreck(t)
+	dir := t.TempDir()
+	calls := record(t, filepath.Join(dir, "trace"), "place", placing{Path: b.path, Backup: filepath.Join(dir, "b.db"), Export: filepath.Join(dir, "e.jsonl")})
+	for _, c := range calls {
+		if !c.began && !c.failed && (c.name == "fsync" || c.name == "fdatasync") {
+			if c.args[0].path != filepath.Dir(b.path) {
+				t.Errorf("%s was synced first", c.args[0].path)
+			}
+			return
+		}
+	}
+	t.Error("nothing was synced")
+}
+
 const loneSettlements, callers = 5, 64
 
 // settleCounted is what the process does whose syncs are counted.
