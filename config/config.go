@@ -46,6 +46,7 @@ type Source struct {
 	Feeds      []recipe.Feed // its lists, where it has several; HTTP.Lists gives each what it leaves to HTTP
 	Exec       *ExecSource   // instead of HTTP: a program
 	Values     map[string]event.Secret
+	Open       []string                // names of Values that may be shown: a preset's parameters that are no secrets and stand in the file itself
 	ExtraQuery map[string]event.Secret // query parameters beside the recipe's own
 	Identity   string                  // account and API in one text that may be shown
 	Every      time.Duration           // 0 when Cron is set

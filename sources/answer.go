@@ -30,7 +30,8 @@ type answer struct {
 	status  int
 	header  http.Header
 	body    string
-	over    bool // the body is longer than asked for, and not here
+	over    bool  // the body is longer than asked for, and not here
+	size    int64 // bytes of the body, as far as it was read
 }
 
 // judge says what an answer means: nil for a success. All who share the credential heed what it says about limits.

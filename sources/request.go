@@ -33,6 +33,9 @@ type request struct {
 	body    string // JSON; empty: none
 
 	conditional bool // it has a validator
+
+	key, loose string // of its Exchange; empty: what
+	instead    string // private: what its Exchange has for the body of a success
 }
 
 // one is the request for one event.
@@ -75,6 +78,16 @@ func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 	if err := h.turn(ctx, r.what); err != nil {
 		return a, err
 	}
+	begun := time.Now()
+	a, err := h.exchange(ctx, r, a)
+	h.trace(r, a, time.Since(begun), err)
+	return a, err
+}
+
+func (h *HTTP) exchange(ctx context.Context, r request, a answer) (answer, error) {
+	if h.options.Replay != nil {
+		return h.repeat(r, a)
+	}
 	bounded, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(bounded, r.method, r.url.String(), strings.NewReader(r.body))
@@ -103,10 +116,11 @@ func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 		limit = min(limit, maxErrorBody)
 	}
 	if ok && resp.ContentLength > limit {
-		a.over = true
+		a.over, a.size = true, resp.ContentLength
 		return a, nil
 	}
 	body, n, err := readBody(resp.Body, resp.ContentLength, limit)
+	a.size = n
 	switch {
 	case n > limit && ok:
 		a.over = true
