@@ -39,6 +39,9 @@ type ExecOptions struct {
 
 	// What an event is, as in recipe.HTTP; by default the members id, type and time.
 	ID, Type, Time, Zone, Layout string
+
+	Trace  func(Exchange)                         // told of each run when it has ended; may be nil
+	Replay func(asked Exchange) (Exchange, error) // gives what Trace was told once, and no program runs; nil: it does
 }
 
 // Exec runs a program for each page of a list, in the daemon's working directory and in a process group of its own. In its environment
@@ -109,7 +112,7 @@ func NewExec(o ExecOptions) (*Exec, error) {
 
 // Fetch runs the program once. Every error is a *poller.FetchError.
 func (x *Exec) Fetch(ctx context.Context, r poller.Request) (event.Page, error) {
-	output, err := x.run(ctx, r)
+	output, err := x.output(ctx, r)
 	if err != nil {
 		return event.Page{}, err
 	}
@@ -118,6 +121,18 @@ func (x *Exec) Fetch(ctx context.Context, r poller.Request) (event.Page, error) 
 		return event.Page{}, failing("what %s printed %s", x.o.Command[0], x.veil.text(err.Error()))
 	}
 	return page, nil
+}
+
+// output is what a run prints, or what it printed when it was recorded.
+func (x *Exec) output(ctx context.Context, r poller.Request) (output string, err error) {
+	key, begun := "position "+r.Cursor, time.Now()
+	if x.o.Replay != nil {
+		output, err = x.repeat(key)
+	} else {
+		output, err = x.run(ctx, r)
+	}
+	x.told(key, output, time.Since(begun), err)
+	return output, err
 }
 
 func (x *Exec) run(ctx context.Context, r poller.Request) (string, error) {
