@@ -72,7 +72,7 @@ type ExecSource struct {
 	Env     map[string]event.Secret
 	Timeout time.Duration // of one run
 
-	ID, Type, Time, Zone, Layout string // what an event is, as in recipe.HTTP; empty: its members id, type and time
+	ID, Type, Time, Zone, Layout string // what an event is, as in recipe.HTTP
 }
 
 // TLS says by which files a source's server and we prove who we are. Each is an absolute path, or empty.
