@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"context"
 
 	"tidings/event"
 	"tidings/poller"
@@ -186,7 +185,7 @@ func TestAProgramThatDoesNotEnd(t *testing.T) {
 			}
 			text, err := os.ReadFile(pids)
 			check(t, err)
-			for _, field := range strings.Fields(string(text)) {
+			for field := range strings.FieldsSeq(string(text)) {
 				pid, err := strconv.Atoi(field)
 				check(t, err)
 				for deadline := time.Now().Add(10 * time.Second); alive(t, pid); time.Sleep(10 * time.Millisecond) {
