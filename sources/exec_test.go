@@ -161,12 +161,12 @@ func alive(t *testing.T, pid int) bool {
 
 func TestAProgramThatDoesNotEnd(t *testing.T) {
 	for name, test := range map[string]struct {
-		lines string
+		lines string // after it has started another process
 		o     ExecOptions
 		want  string
 	}{
 		"too long":      {`sleep 1000`, ExecOptions{Timeout: time.Second}, "was ended: it took longer than 1s"},
-		"deaf":          {`trap "" TERM; sleep 1000; sleep 1000`, ExecOptions{Timeout: time.Second}, "was ended: it took longer than 1s"},
+		"deaf":          {`(trap "" TERM; sleep 1000; :) & echo $! >> "$1"; trap "" TERM; sleep 1000; sleep 1000`, ExecOptions{Timeout: time.Second}, "was ended: it took longer than 1s"},
 		"prints on":     {`while :; do echo '{"id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}'; done`, ExecOptions{MaxBody: 1 << 20}, "printed more than the 1048576 bytes"},
 		"until stopped": {`sleep 1000`, ExecOptions{}, "was given up"},
 	} {
