@@ -77,6 +77,8 @@ func (h *HTTP) meaning(a answer) error {
 		err := a.is(event.SourceFailing, "the API does not take the place in the list that was asked for")
 		err.Lost = true
 		return err
+	case a.status == http.StatusNotFound:
+		return a.is(event.SourceFailing, "nothing is there for this account; check the address, and what it is made of")
 	default:
 		return a.is(event.SourceFailing, "")
 	}

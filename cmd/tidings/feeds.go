@@ -26,7 +26,7 @@ func newFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
 }
 
 func httpFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
-	o.Source, o.ExtraQuery, o.UserAgent = s.Name, s.ExtraQuery, "tidings/"+version
+	o.Source, o.ExtraQuery, o.Open, o.UserAgent = s.Name, s.ExtraQuery, s.Open, "tidings/"+version
 	if o.Transport == nil {
 		t := sources.TransportOptions{Proxy: s.Proxy, Warn: o.Warn}
 		if s.TLS != nil {
