@@ -104,8 +104,8 @@ func (p *probe) report(w *watch, st *probeStore, err error) *probeReport {
 	}
 	for _, item := range w.items {
 		e := probeEvent{Feed: item.feed, Request: item.page, ID: item.ID, Type: item.Type, Time: when(item.Time)}
-		if id, ok := byResource[item.Resource]; ok && item.Resource != "" && st.committed[item.ID].ID == "" {
-			item.ID, e.ID = id, item.Resource // a snapshot's change gets an id of its own when it is committed
+		if item.snapshot { // its change gets an id of its own when it is committed
+			item.ID, e.ID = cmp.Or(byResource[item.Resource], item.ID), item.Resource
 		}
 		if c, ok := st.committed[item.ID]; ok {
 			e.Type = c.Type

@@ -60,8 +60,9 @@ type probePage struct {
 
 // seenItem is an item as it was listed.
 type seenItem struct {
-	feed string
-	page int
+	feed     string
+	snapshot bool // what is listed is a resource, and its ID that of this version of it
+	page     int
 	event.Event
 }
 
@@ -186,7 +187,7 @@ func (l *watchedList) recognised(r poller.Request, page event.Page) {
 			p.WithoutType++
 		}
 		e.Data = nil
-		l.items = append(l.items, seenItem{l.feed.Name, l.numbers, e})
+		l.items = append(l.items, seenItem{l.feed.Name, l.feed.Kind == poller.Snapshot && e.Resource != "", l.numbers, e})
 	}
 	if !page.Date.IsZero() && !l.recording {
 		p.Clock = new(page.Date.Sub(l.now()).Round(time.Second).Seconds())
