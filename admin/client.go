@@ -67,6 +67,38 @@ func (c *Client) Places(ctx context.Context) (map[string]Place, error) {
 	return places, c.get(ctx, "/v1/places", &places)
 }
 
+// Position tells where a source stands.
+func (c *Client) Position(ctx context.Context, source string) (Position, error) {
+	var pos Position
+	return pos, c.get(ctx, "/v1/position?source="+url.QueryEscape(source), &pos)
+}
+
+// Known reports for each id whether it is remembered.
+func (c *Client) Known(ctx context.Context, source string, ids []string) ([]bool, error) {
+	all := make([]bool, 0, len(ids))
+	for len(ids) > 0 {
+		n, size, req := 0, 0, knownRequest{Source: source}
+		for n < len(ids) && (n == 0 || size+len(ids[n]) < maxBody/2) { // in base64 it is a third more
+			req.IDs = append(req.IDs, []byte(ids[n]))
+			size += len(ids[n]) + 4
+			n++
+		}
+		body, err := json.Marshal(req)
+		if err != nil {
+			return nil, err
+		}
+		var part []bool
+		if err := c.do(ctx, http.MethodPost, "/v1/known", body, &part); err != nil {
+			return nil, err
+		}
+		if len(part) != n {
+			return nil, fmt.Errorf("%s did not answer for each id: is it another version?", c.where)
+		}
+		all, ids = append(all, part...), ids[n:]
+	}
+	return all, nil
+}
+
 // Dead lists dead letters: of one sink or of all (""), of one event id or of any (""), with details or without. It ends at the
 // first error.
 func (c *Client) Dead(ctx context.Context, sink, id string, detail bool) iter.Seq2[DeadLetter, error] {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,24 @@ type fakeStore struct {
 
 func (f *fakeStore) Sources() ([]event.SourceStats, error) { return slices.Clone(f.sources), f.err }
 func (f *fakeStore) Sinks() ([]event.SinkStats, error)     { return slices.Clone(f.sinks), f.err }
+
+func (f *fakeStore) Position(source string) (event.Position, error) {
+	for _, src := range f.sources {
+		if src.Name == source {
+			return event.Position{Generation: 7, Data: src.Position}, f.err
+		}
+	}
+	return event.Position{}, f.err
+}
+
+// Known remembers what begins with "known".
+func (f *fakeStore) Known(_ string, ids []string) ([]bool, error) {
+	known := make([]bool, len(ids))
+	for i, id := range ids {
+		known[i] = strings.HasPrefix(id, "known")
+	}
+	return known, f.err
+}
 
 // Backup writes what would be a store, and then fails if the fake does.
 func (f *fakeStore) Backup(_ context.Context, w io.Writer, start func(int64) error) error {

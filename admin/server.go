@@ -26,6 +26,10 @@ import (
 type Store interface {
 	Sources() ([]event.SourceStats, error)
 	Sinks() ([]event.SinkStats, error)
+	// Position returns where a source stands; one that was never polled has no Data.
+	Position(source string) (event.Position, error)
+	// Known reports for each id whether it is remembered.
+	Known(source string, ids []string) ([]bool, error)
 	Stats() (event.StoreStats, error)
 	// Dead lists dead letters, bodies included.
 	Dead(q event.DeadQuery) ([]event.DeadLetter, error)
@@ -83,8 +87,8 @@ func errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// Handler answers GET /v1/ping, /v1/status, /v1/check, /v1/places, /v1/dead and /v1/store/backup, POST /v1/dead/retry, /v1/dead/drop,
-// /v1/pause, /v1/resume and /v1/store/compact. Whatever a
+// Handler answers GET /v1/ping, /v1/status, /v1/check, /v1/places, /v1/position, /v1/dead and /v1/store/backup, POST /v1/known (which
+// changes nothing), /v1/dead/retry, /v1/dead/drop, /v1/pause, /v1/resume and /v1/store/compact. Whatever a
 // browser sends is refused: the socket may be forwarded to a port of somebody's desktop, and no page there shall speak to it.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -109,6 +113,11 @@ func (s *Server) Handler() http.Handler {
 	handle("GET /v1/check", func(*http.Request) (any, error) { return s.check() })
 	handle("GET /v1/dead", s.listDead)
 	handle("GET /v1/places", func(*http.Request) (any, error) { return s.places() })
+	handle("GET /v1/position", s.position)
+	mux.HandleFunc("POST /v1/known", func(w http.ResponseWriter, r *http.Request) {
+		known, err := s.known(w, r)
+		s.answer(w, known, err)
+	})
 	for pattern, paused := range map[string]bool{"POST /v1/pause": true, "POST /v1/resume": false} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			change, err := s.pause(w, r, paused)

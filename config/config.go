@@ -52,6 +52,7 @@ type Source struct {
 	Feeds      []recipe.Feed // its lists, where it has several; HTTP.Lists gives each what it leaves to HTTP
 	Exec       *ExecSource   // instead of HTTP: a program
 	Values     map[string]event.Secret
+	Open       []string                // names of Values that may be shown: a preset's parameters that are no secrets and stand in the file itself
 	ExtraQuery map[string]event.Secret // query parameters beside the recipe's own
 	Identity   string                  // account and API in one text that may be shown
 	Every      time.Duration           // 0 when Cron is set
@@ -77,7 +78,7 @@ type ExecSource struct {
 	Env     map[string]event.Secret
 	Timeout time.Duration // of one run
 
-	ID, Type, Time, Zone, Layout string // what an event is, as in recipe.HTTP; empty: its members id, type and time
+	ID, Type, Time, Zone, Layout string // what an event is, as in recipe.HTTP
 }
 
 // TLS says by which files a source's server and we prove who we are. Each is an absolute path, or empty.

@@ -25,6 +25,7 @@ func (d *decoder) presetSource(name, with value, s *Source) {
 	for param, p := range preset.With {
 		if _, given := s.Values[param]; !given && p.Default != "" {
 			s.Values[param] = event.NewSecret(p.Default)
+			s.Open = append(s.Open, param)
 		}
 	}
 	d.identify = func(values map[string]event.Secret) string { return identity(preset, values) }
@@ -94,6 +95,9 @@ func (d *decoder) with(v value, preset *recipe.Preset, s *Source) {
 				text = event.NewSecret(base)
 			}
 			s.Values[param] = text
+			if raw, _, _ := written(v); !p.Secret && !strings.Contains(raw, "${") {
+				s.Open = append(s.Open, param)
+			}
 			d.rereadable(param, v)
 		}})
 	}

@@ -49,6 +49,11 @@ sources:
 			t.Errorf("got %.200s", got)
 		}
 	}
+	files["/c/key"] = "two"
+	files["/etc/tidings/base"] = "https://another.example"
+	if got := shown(0); !strings.Contains(got, "name another account or API") || strings.Contains(got, "another.example") {
+		t.Errorf("got %s", got)
+	}
 	delete(files, "/c/key")
 	if got := shown(1); got != "read /c/key again: file does not exist; the values that it had stay in use" {
 		t.Errorf("got %s", got)
@@ -76,6 +81,10 @@ func TestKindsOfSources(t *testing.T) {
 			e := c.Sources[0].Exec
 			return fmt.Sprint(e.Command[1].Reveal(), len(e.Hide), e.Env["Z"].Reveal(), e.Timeout, c.Sources[0].Identity == "/bin/x "+hash("--key=${env:K}\x00y"))
 		}, "--key=k115m0s true"},
+		"what a program prints": {"sources: {a: {exec: {command: [x], id: '{a}@{b}', type: =bill, time: at, zone: UTC, layout: unix}}}\n" + rest, func(c *Config) any {
+			e := c.Sources[0].Exec
+			return e.ID + e.Type + e.Time + e.Zone + e.Layout
+		}, "{a}@{b}=billatUTCunix"},
 		"exec alone": {"sources: {a: {exec: {command: [x]}}}\n" + rest, func(c *Config) any { return c.Sources[0].Identity }, "x"},
 		"transport": {"sources: {a: {http: {url: https://x, position: head_walk}, tls: {cert: /p/x.pem, key: /p/x.pem}, proxy: none, on_lost_position: stop}}\n" + rest, func(c *Config) any {
 			s := c.Sources[0]

@@ -10,7 +10,7 @@ import (
 
 // execSource reads which program a source runs. Its identity is the program, and its arguments as they are written.
 func (d *decoder) execSource(v value, s *Source) {
-	s.Exec = &ExecSource{Timeout: 30 * time.Second}
+	s.Exec = &ExecSource{Timeout: 30 * time.Second, ID: "id", Type: "type", Time: "time"}
 	found := d.object(v, d.execSourceTable(s))
 	d.printedItems(v, s.Exec)
 	if _, ok := found["command"]; !ok && !d.broken[v.path] {

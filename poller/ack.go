@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ type ackRound struct {
 	pages   []ackPage
 	waiting int // events of pages
 	gap     *event.Gap
+	refused error // the first acknowledgement that the API does not take, where it took others
 }
 
 // round reads the list once and acknowledges all that it lists. Another is due where something of it was new: what is acknowledged makes
@@ -98,9 +100,13 @@ func (q *ackQueue) round(ctx context.Context, told *event.Polled) (again bool, e
 			if err := r.settle(ctx, end, told); err != nil {
 				return false, err
 			}
-			if end || taken > 0 {
+			if taken > 0 {
 				q.seen = clock(page)
-				return taken > 0, nil
+				return true, nil
+			}
+			if end {
+				q.seen = clock(page)
+				return false, r.refused
 			}
 		}
 		cursor = page.Next
@@ -154,7 +160,8 @@ func (r *ackRound) take(page event.Page, cursor string, told *event.Polled) (fre
 	return fresh, nil
 }
 
-// settle commits what is held, and then acknowledges the pages that it came on.
+// settle commits what is held, and then acknowledges the pages that it came on. An event that the API does not let be acknowledged is told
+// when nothing new is listed beside it.
 func (r *ackRound) settle(ctx context.Context, end bool, told *event.Polled) error {
 	r.pos.CaughtUp = r.pos.CaughtUp || end
 	r.pos.Lost = r.pos.Lost && !end
@@ -175,7 +182,11 @@ func (r *ackRound) settle(ctx context.Context, end bool, told *event.Polled) err
 	for _, page := range r.pages {
 		for events := range slices.Chunk(page.events, ackAtOnce) {
 			r.poller.progress.Within(fetchTime)
-			if err := r.acker.Ack(ctx, page.cursor, events); err != nil {
+			err := r.acker.Ack(ctx, page.cursor, events)
+			if fetch, ok := errors.AsType[*FetchError](err); ok && fetch.Rest { // one event holds up no other
+				r.refused, err = cmp.Or(r.refused, err), nil
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -17,10 +17,12 @@ import (
 // queue is a shelf that lists what was not acknowledged; some of that it shows for a while longer.
 type queue struct {
 	*shelf
-	stale map[string]int // acknowledged: how often it is still listed
+	stale  map[string]int // acknowledged: how often it is still listed
+	only   int            // how many are listed at most; 0: all
+	poison string         // the one that can't be acknowledged
 }
 
-func newQueue(l *shelf) *queue { return &queue{l, map[string]int{}} }
+func newQueue(l *shelf) *queue { return &queue{shelf: l, stale: map[string]int{}} }
 
 func (q *queue) Fetch(ctx context.Context, r Request) (event.Page, error) {
 	all := q.things
@@ -32,6 +34,9 @@ func (q *queue) Fetch(ctx context.Context, r Request) (event.Page, error) {
 		}
 		return acked && n == 0
 	})
+	if q.only > 0 {
+		q.things = q.things[:min(q.only, len(q.things))]
+	}
 	return q.shelf.Fetch(ctx, r)
 }
 
@@ -39,12 +44,17 @@ func (q *queue) Ack(ctx context.Context, cursor string, events []event.Event) er
 	if err := q.shelf.Ack(ctx, cursor, events); err != nil {
 		return err
 	}
+	var refused error
 	for _, e := range events {
+		if e.ID == q.poison {
+			refused = &FetchError{Health: event.SourceFailing, Err: fmt.Errorf("%s is not known", e.ID), Rest: true}
+			continue
+		}
 		if _, ok := q.stale[e.ID]; !ok {
 			q.stale[e.ID] = 0
 		}
 	}
-	return nil
+	return refused
 }
 
 func newAckRig(order Order, start Start) (*shelfRig, *queue) {
@@ -191,6 +201,33 @@ func TestAFailedAcknowledgementIsMadeAgain(t *testing.T) {
 		r.want(t, "e1")
 		if !slices.EqualFunc(r.shelf.acked, [][]string{{"e1"}}, slices.Equal) {
 			t.Errorf("acknowledged %q", r.shelf.acked)
+		}
+	})
+}
+
+// An event that can't be acknowledged stays at the head of a list that shows only so many: what comes behind it is taken in all the same.
+func TestOneEventThatCanNotBeAcknowledged(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r, q := newAckRig(Unordered, Start{Kind: StartEarliest})
+		q.only = 60
+		var want []string
+		for i := range 200 {
+			want = append(want, fmt.Sprintf("e%03d", i))
+			r.shelf.put(want[i], time.Now())
+		}
+		q.poison = "e000"
+		err := r.Poll(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "e000 is not known") {
+			t.Errorf("told %v", err)
+		}
+		r.want(t, want...)
+		if n := len(q.stale); n != 199 {
+			t.Errorf("%d are acknowledged", n)
+		}
+		q.poison = ""
+		r.poll(t)
+		if n := len(q.stale); n != 200 {
+			t.Errorf("%d are acknowledged", n)
 		}
 	})
 }

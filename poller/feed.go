@@ -39,6 +39,8 @@ type Feed struct {
 	Single  bool          // no list has more than one page. TimeWindow: a full one makes the window narrower; Snapshot: nothing is missing from it
 	Counted bool          // TimeWindow: pages are numbers or offsets, so what leaves the list moves what follows it to an earlier page
 	Changes bool          // Snapshot always, TimeWindow where set: the list is one of resources, and Fetcher a Wrapper
+
+	Clock func() time.Time // ours; nil: time.Now. Where what was recorded is polled again it tells the time of the recording
 }
 
 // Lost says what to do when an API no longer knows our place.

@@ -90,6 +90,9 @@ func TestAFailingFeedLeavesTheOthersTheirProgress(t *testing.T) {
 		if told := last[event.PollFailed](t, r.told); told.Health != event.SourceRefused || told.Failures != 2 {
 			t.Errorf("told %+v", told)
 		}
+		if text := (failures{errors.New("x"), errors.New("y"), errors.New("x")}).Error(); text != "x; y" {
+			t.Errorf("told %q", text)
+		}
 		if _, after := judgeFailure(failures{errors.New("x"), &FetchError{After: time.Hour, Err: errors.New("y")}}); after != time.Hour {
 			t.Errorf("asked again after %v", after)
 		}

@@ -55,6 +55,7 @@ type FetchError struct {
 	Health event.SourceHealth // SourceFailing, SourceRefused or SourceLimited
 	After  time.Duration      // ask again no sooner; 0 leaves it to the backoff
 	Lost   bool               // the API no longer knows the cursor
+	Rest   bool               // Ack: what the error is not about was acknowledged
 	Err    error              // one sentence: what was asked of whom, what came back; secrets replaced
 }
 

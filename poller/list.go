@@ -109,6 +109,14 @@ func clock(page event.Page) time.Time {
 	return page.Date
 }
 
+// now is our clock.
+func (f *feed) now() time.Time {
+	if f.Clock != nil {
+		return f.Clock()
+	}
+	return time.Now()
+}
+
 // try notes in c when a source that starts now was asked first. fresh: this is that moment. due: c is to be stored before the API is
 // asked.
 func (f *feed) try(c *common) (fresh, due bool) {
@@ -116,7 +124,7 @@ func (f *feed) try(c *common) (fresh, due bool) {
 		return false, false
 	}
 	if fresh = f.firstTry.IsZero(); fresh {
-		f.firstTry = time.Now()
+		f.firstTry = f.now()
 	}
 	c.FirstTry = f.firstTry
 	return fresh, true
@@ -141,7 +149,7 @@ func (f *feed) resolve(c *common, head time.Time, fresh bool) {
 			if first.Equal(f.firstTry) {
 				first = f.firstTry // the same instant, by the monotonic clock
 			}
-			start = start.Add(-max(time.Since(first), 0))
+			start = start.Add(-max(f.now().Sub(first), 0))
 		}
 		start = start.Truncate(time.Second) // as coarse as event times are
 	case StartAt:

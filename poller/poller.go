@@ -28,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -227,9 +228,11 @@ func asksToWait(err error) bool {
 type failures []error
 
 func (f failures) Error() string {
-	texts := make([]string, len(f))
-	for i, err := range f {
-		texts[i] = err.Error()
+	var texts []string
+	for _, err := range f {
+		if text := err.Error(); !slices.Contains(texts, text) { // lists that begin with the same request fail with the same words
+			texts = append(texts, text)
+		}
 	}
 	return strings.Join(texts, "; ")
 }

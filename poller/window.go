@@ -28,9 +28,9 @@ type windowPosition struct {
 // serverClock is the server's clock as its answers tell it, by our monotonic clock in between; ours until it is known.
 type serverClock struct{ date, seen time.Time }
 
-func (c *serverClock) now() time.Time {
+func (c *serverClock) now(ours func() time.Time) time.Time {
 	if c.date.IsZero() {
-		return time.Now().Round(0)
+		return ours().Round(0)
 	}
 	return c.date.Add(time.Since(c.seen))
 }
@@ -112,7 +112,7 @@ func (r *windowRound) begin(ctx context.Context) (*event.Page, error) {
 	}
 	for first := true; ; first = false {
 		asked := time.Now()
-		guess := r.clock.now()
+		guess := r.clock.now(r.now)
 		r.all = r.window(guess)
 		page, err := r.ask(ctx, r.step(r.all.since), "")
 		if err != nil {

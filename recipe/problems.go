@@ -141,7 +141,11 @@ func (c *check) query(h *HTTP) {
 		for _, key := range slices.Sorted(maps.Keys(section.values)) {
 			path := section.name + "." + key
 			c.template(path, section.values[key], false)
-			if by, twice := own[key]; twice {
+			by, twice := own[key]
+			if section.name == "first" && by == "paging.param" { // a list is begun without a cursor
+				twice = false
+			}
+			if twice {
 				c.add(path, "is what %s sets; leave it out here", by)
 			}
 			if key == "" {

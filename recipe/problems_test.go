@@ -109,6 +109,7 @@ func TestSoundPlacesHaveNoProblems(t *testing.T) {
 	for _, text := range []string{
 		"position: tail_cursor\npaging: {in: path, cursor: next, done: done}\nurl: 'https://a.example/{cursor}/next'\nid: '{a}@{@hash}'",
 		"url: https://a.example/e\nposition: tail_cursor\nmethod: POST\nbody: '{{\"q\": {word}}}'\npaging: {in: body, param: cursor, cursor: next}\nfirst: {after: '{start}'}",
+		"url: https://a.example/e\nposition: tail_cursor\npaging: {param: from, cursor: next}\nfirst: {from: '{start}'}",
 		"url: https://a.example/e\nposition: tail_cursor\npaging: {param: i, cursor: iterator}\nseek: {url: 'https://a.example/s', body: '{{\"after\": {start}}}', cursor: iterator}",
 		"url: https://a.example/e\nposition: head_walk\npaging: {in: url, cursor: link}\nlayout: unix_ms\ntime: at\nretain: 30d",
 		"url: https://a.example/e\nposition: time_window\ntime: at\nwindow: {since: s, until: u, layout: '2006-01-02', lag: 1m, step: 31d, late: true}\nid: '{@item.id}@{@index}'\nexplode: parts",

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,8 +28,8 @@ func (h *HTTP) Fetcher() poller.Fetcher {
 // seeker is an HTTP whose API gives a cursor for a time.
 type seeker struct{ *HTTP }
 
-// Ack acknowledges events of a page, each by itself or all at once, as the recipe says. What has no id can't be acknowledged: the
-// others are, and then it is an error. Every error is a *poller.FetchError.
+// Ack acknowledges events of a page, each by itself or all at once, as the recipe says. What has no id can't be acknowledged, nor can an
+// event by itself that the API does not take: the others are, and then it is an error. Every error is a *poller.FetchError.
 func (h *HTTP) Ack(ctx context.Context, cursor string, events []event.Event) error {
 	if h.recipe.Ack.URL == "" {
 		return failing("the recipe does not say how events are acknowledged")
@@ -59,19 +60,37 @@ func (h *HTTP) Ack(ctx context.Context, cursor string, events []event.Event) err
 	if len(ids) == 0 {
 		batches = nil
 	}
+	var refused *poller.FetchError
 	for _, batch := range batches {
 		req, err := h.acknowledgement(cursor, batch)
 		if err != nil {
-			return failing("an event can't be acknowledged: %w", err)
+			refused = cmp.Or(refused, failing("an event can't be acknowledged: %w", err))
+			continue
 		}
-		if _, err := h.send(ctx, req); err != nil {
+		a, err := h.send(ctx, req)
+		if err == nil {
+			continue
+		}
+		fetch, ok := errors.AsType[*poller.FetchError](err)
+		if !ok || !h.ackedOneByOne() || !refusesOne(a.status) || fetch.Health != event.SourceFailing {
 			return err
 		}
+		refused = cmp.Or(refused, fetch)
 	}
 	if without > 0 {
-		return failing("%d events at %s have no id by which they could be acknowledged; they were taken in, and stay listed", without, h.shown(h.url))
+		refused = cmp.Or(refused, failing("%d events at %s have no id by which they could be acknowledged; they were taken in, and stay listed",
+			without, h.shown(h.url)))
 	}
-	return nil
+	if refused == nil {
+		return nil
+	}
+	refused.Rest = true
+	return refused
+}
+
+// refusesOne reports whether a status is about the one thing that was asked for.
+func refusesOne(status int) bool {
+	return slices.Contains([]int{http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusUnprocessableEntity}, status)
 }
 
 // ackedOneByOne reports whether each event is acknowledged by a request of its own.

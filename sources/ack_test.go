@@ -72,6 +72,28 @@ func TestAcknowledgingFails(t *testing.T) {
 	}
 }
 
+// An event that the API does not let be acknowledged holds up no other.
+func TestOneAcknowledgementFails(t *testing.T) {
+	for status, others := range map[int]bool{400: true, 404: true, 409: true, 410: true, 422: true, 401: false, 403: false, 429: false, 500: false} {
+		var asked []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = append(asked, r.URL.Path)
+			if r.URL.Path == "/a" {
+				w.WriteHeader(status)
+			}
+		}))
+		defer server.Close()
+		h, err := New(recipe.HTTP{URL: server.URL, ID: "id", Position: "ack", Ack: recipe.Ack{URL: server.URL + "/{id}"}}, nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = h.Ack(t.Context(), "", []event.Event{{ID: "a"}, {ID: ".."}, {ID: "b"}})
+		if fe := fetchError(t, err); fe.Rest != others || slices.Contains(asked, "/b") != others || !strings.Contains(err.Error(), fmt.Sprint(status)) {
+			t.Errorf("%d: %q, the rest %v: %v", status, asked, fe.Rest, err)
+		}
+	}
+}
+
 func TestSeeking(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC)
 	e := newEcho(t, `{"iterator":"i/7"}`)

@@ -30,7 +30,8 @@ type answer struct {
 	status  int
 	header  http.Header
 	body    string
-	over    bool // the body is longer than asked for, and not here
+	over    bool  // the body is longer than asked for, and not here
+	size    int64 // bytes of the body, as far as it was read
 }
 
 // judge says what an answer means: nil for a success. All who share the credential heed what it says about limits.
@@ -76,6 +77,8 @@ func (h *HTTP) meaning(a answer) error {
 		err := a.is(event.SourceFailing, "the API does not take the place in the list that was asked for")
 		err.Lost = true
 		return err
+	case a.status == http.StatusNotFound:
+		return a.is(event.SourceFailing, "nothing is there for this account; check the address, and what it is made of")
 	default:
 		return a.is(event.SourceFailing, "")
 	}

@@ -66,6 +66,7 @@ func TestWhatAnswersMean(t *testing.T) {
 		{500, "30", `{"message":"oops"}`, event.SourceFailing, 30 * time.Second, false, `«{"message":"oops"}»`},
 		{502, "", "<html>\n<b>Bad\x00\x1b[31m gateway</b>", event.SourceFailing, 0, false, "«<html> <b>Bad [31m gateway</b>»"},
 		{404, "", "é" + strings.Repeat("é", 200), event.SourceFailing, 0, false, "«" + strings.Repeat("é", 100) + "…»"},
+		{404, "", "", event.SourceFailing, 0, false, "check the address"},
 		{599, "", "", event.SourceFailing, 0, false, "answered 599"},
 		{403, "60", "", event.SourceRefused, time.Minute, false, "answered 403"},
 		{304, "", "", event.SourceFailing, 0, false, "answered 304"},

@@ -1,7 +1,6 @@
 package sources
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -40,6 +39,9 @@ type ExecOptions struct {
 
 	// What an event is, as in recipe.HTTP; by default the members id, type and time.
 	ID, Type, Time, Zone, Layout string
+
+	Trace  func(Exchange)                         // told of each run when it has ended; may be nil
+	Replay func(asked Exchange) (Exchange, error) // gives what Trace was told once, and no program runs; nil: it does
 }
 
 // Exec runs a program for each page of a list, in the daemon's working directory and in a process group of its own. In its environment
@@ -110,7 +112,7 @@ func NewExec(o ExecOptions) (*Exec, error) {
 
 // Fetch runs the program once. Every error is a *poller.FetchError.
 func (x *Exec) Fetch(ctx context.Context, r poller.Request) (event.Page, error) {
-	output, err := x.run(ctx, r)
+	output, err := x.output(ctx, r)
 	if err != nil {
 		return event.Page{}, err
 	}
@@ -119,6 +121,18 @@ func (x *Exec) Fetch(ctx context.Context, r poller.Request) (event.Page, error) 
 		return event.Page{}, failing("what %s printed %s", x.o.Command[0], x.veil.text(err.Error()))
 	}
 	return page, nil
+}
+
+// output is what a run prints, or what it printed when it was recorded.
+func (x *Exec) output(ctx context.Context, r poller.Request) (output string, err error) {
+	key, begun := "position "+r.Cursor, time.Now()
+	if x.o.Replay != nil {
+		output, err = x.repeat(key)
+	} else {
+		output, err = x.run(ctx, r)
+	}
+	x.told(key, output, time.Since(begun), err)
+	return output, err
 }
 
 func (x *Exec) run(ctx context.Context, r poller.Request) (string, error) {
@@ -158,7 +172,7 @@ func (x *Exec) run(ctx context.Context, r poller.Request) (string, error) {
 	case ended:
 		return "", failing("%s was ended: it took longer than %s%s", x.o.Command[0], x.o.Timeout, x.quote(said))
 	}
-	return printed.String(), x.judge(cmd.ProcessState, said)
+	return printed.text.String(), x.judge(cmd.ProcessState, said)
 }
 
 func (x *Exec) unstarted(ctx context.Context, err error) error {
@@ -200,17 +214,17 @@ func (x *Exec) quote(said *tail) string {
 
 // head keeps the beginning of an output, and calls full where there is more.
 type head struct {
-	bytes.Buffer
+	text strings.Builder
 	most int64
 	full func()
 }
 
 func (h *head) Write(p []byte) (int, error) {
-	if int64(h.Len()+len(p)) > h.most {
+	if int64(h.text.Len()+len(p)) > h.most {
 		h.full()
 		return 0, errTooMuch
 	}
-	return h.Buffer.Write(p)
+	return h.text.Write(p)
 }
 
 // tail keeps the last maxStderr bytes of an output.

@@ -39,7 +39,7 @@ func explain(err error) string {
 	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return fmt.Sprintf("the server's certificate can't be trusted: %v", e.Err)
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
 		return "the server does not speak TLS on this port; check the port, or whether the address begins with http://"
 	}
 	if why, ok := alert(err); ok {

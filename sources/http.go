@@ -31,6 +31,10 @@ type Options struct {
 	Transport    http.RoundTripper       // one of its own, with the proxy of the environment; see NewTransport
 	Budgets      *Budgets                // shared by all sources of a process; its own
 	Warn         func(error)             // told once when files of a Source's values can't be used; may be nil
+
+	Trace  func(Exchange)                         // told of each request when it has ended; may be nil
+	Open   []string                               // names of values that are no secrets: an Exchange has them
+	Replay func(asked Exchange) (Exchange, error) // answers what Trace was told once, instead of the API; nil: the API does
 }
 
 // HTTP fetches from one JSON event list. It implements poller.Fetcher and is safe for use by several goroutines at once.

@@ -74,6 +74,7 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 	}
 	var err error
 	if r.Cursor != "" && paging.byURL() {
+		req.key = req.method + " " + value + " " + r.Cursor
 		if req.url, err = h.resume(l, r.Cursor, find); err != nil {
 			return req, err
 		}
@@ -99,6 +100,8 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 		return req, err
 	}
 	req.what = req.method + " " + h.shown(req.url) + h.shownValues(l, more, r.Cursor)
+	req.loose = req.method + " " + req.url.EscapedPath() + " " + value + " " + r.Cursor
+	req.key = req.loose + " " + more.Encode() + " " + r.Validator
 	if paging.In == recipe.InHeader && r.Cursor != "" {
 		if hasControl(r.Cursor) {
 			return req, errors.New("the cursor has control characters, which no header can take")

@@ -28,7 +28,7 @@ func (h *HTTP) newLogin(l recipe.Login) (*session, error) {
 	method := methodOr(l.Method)
 	r := request{
 		method: method, url: u, header: header, what: method + " " + h.shown(u), timeout: h.options.LoginTimeout, max: maxLoginBody,
-		private: true,
+		private: true, instead: tokenAnswer(l.Token),
 	}
 	return newSession(r.what, func(ctx context.Context) (string, time.Duration, error) { return h.logIn(ctx, l, r) }), nil
 }

@@ -90,11 +90,13 @@ func (h *HTTP) lookup(name string) (string, bool) {
 	return v.Reveal(), !v.IsZero()
 }
 
-// secrets lists every text that must not be shown. Any value may be one: a recipe does not say which.
+// secrets lists every text that must not be shown. Any value may be one, unless Options.Open says otherwise: a recipe does not say which.
 func (h *HTTP) secrets() []string {
 	var texts []string
-	for _, v := range h.values {
-		texts = append(texts, v.Reveal())
+	for name, v := range h.values {
+		if !slices.Contains(h.options.Open, name) {
+			texts = append(texts, v.Reveal())
+		}
 	}
 	for _, v := range h.options.ExtraQuery {
 		texts = append(texts, v.Reveal())
@@ -190,6 +192,7 @@ func (h *HTTP) setHeader() error {
 		if err != nil {
 			return err
 		}
+		h.veil = h.veil.with(token) // it may stand in the recipe itself
 		return setHeader(h.header, "auth.bearer", "Authorization", "Bearer "+token)
 	case auth.Basic != nil:
 		value, err := h.basic("auth.basic", auth.Basic)
@@ -202,6 +205,7 @@ func (h *HTTP) setHeader() error {
 		if err != nil {
 			return err
 		}
+		h.veil = h.veil.with(value, value[strings.LastIndexByte(value, ' ')+1:]) // with and without a scheme in front
 		return setHeader(h.header, "auth.header.value", auth.Header.Name, value)
 	}
 	return nil
@@ -232,7 +236,7 @@ func (h *HTTP) basic(path string, b *recipe.Basic) (string, error) {
 		return "", fmt.Errorf("%s.user: the value has a colon, which a user's name can't have (RFC 7617)", path)
 	}
 	encoded := basic(user, password)
-	h.veil = h.veil.with(encoded)
+	h.veil = h.veil.with(encoded, password)
 	return "Basic " + encoded, nil
 }
 

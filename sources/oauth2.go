@@ -2,6 +2,7 @@ package sources
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 
 	"tidings/event"
+	"tidings/poller"
 	"tidings/recipe"
 )
 
@@ -75,7 +77,7 @@ func (h *HTTP) grant(ctx context.Context, what string, client *http.Client, c *c
 	defer cancel()
 	a := answer{what: what, private: true, veil: h.veil}
 	asked := time.Now()
-	token, err := c.Token(bounded)
+	token, err := h.grantedToken(bounded, what, c, asked)
 	if refusal, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		a.status, a.header, a.body = refusal.Response.StatusCode, refusal.Response.Header, string(refusal.Body)
 		return "", 0, a.ungranted(refusal.ErrorCode)
@@ -83,6 +85,9 @@ func (h *HTTP) grant(ctx context.Context, what string, client *http.Client, c *c
 	if _, unsent := errors.AsType[*url.Error](err); unsent || ctx.Err() != nil || bounded.Err() != nil {
 		r := request{what: what, timeout: h.options.LoginTimeout}
 		return "", 0, a.broken(ctx, bounded, r, err, "the connection was closed without an answer")
+	}
+	if _, told := errors.AsType[*poller.FetchError](err); told { // of a recording
+		return "", 0, err
 	}
 	if err != nil { // it may quote the answer, and the answer may be a token
 		return "", 0, failing("%s answered, but the answer is no token as RFC 6749 has it: want JSON with access_token; check token_url", what)
@@ -98,6 +103,43 @@ func (h *HTTP) grant(ctx context.Context, what string, client *http.Client, c *c
 		life = max(token.Expiry.Sub(asked), 0)
 	}
 	return token.AccessToken, life, nil
+}
+
+// grantedToken asks for a token, and tells so.
+func (h *HTTP) grantedToken(ctx context.Context, what string, c *clientcredentials.Config, begun time.Time) (*oauth2.Token, error) {
+	r := request{what: what, private: true, instead: `{"access_token":"` + hidden + `-token","token_type":"Bearer"}`}
+	if h.options.Replay != nil {
+		a, err := h.repeat(r, answer{what: what})
+		h.trace(r, a, 0, err)
+		return recordedToken(a, err)
+	}
+	token, err := c.Token(ctx)
+	a, sentence := answer{status: http.StatusOK}, error(nil)
+	if refusal, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
+		a.status, a.header, a.body, a.size = refusal.Response.StatusCode, refusal.Response.Header, string(refusal.Body), int64(len(refusal.Body))
+	} else if err != nil { // it may quote the answer, and the answer may be a token
+		a.status, sentence = 0, errors.New(what+" gave no token that can be used")
+	}
+	h.trace(r, a, time.Since(begun), sentence)
+	return token, err
+}
+
+// recordedToken reads a recorded answer as the library reads one of a server.
+func recordedToken(a answer, err error) (*oauth2.Token, error) {
+	var body struct {
+		Token string `json:"access_token"`
+		Type  string `json:"token_type"`
+		Code  string `json:"error"`
+	}
+	if err != nil {
+		return nil, err
+	}
+	_ = json.Unmarshal([]byte(a.body), &body) // what can't be read has no token
+	if a.status/100 != 2 || body.Token == "" {
+		response := &http.Response{StatusCode: a.status, Header: a.header}
+		return nil, &oauth2.RetrieveError{Response: response, Body: []byte(a.body), ErrorCode: body.Code}
+	}
+	return &oauth2.Token{AccessToken: body.Token, TokenType: body.Type}, nil
 }
 
 // refusals are the errors of RFC 6749, 5.2 by which a server says that the client, or what it asks for, is not allowed.

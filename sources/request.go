@@ -33,6 +33,9 @@ type request struct {
 	body    string // JSON; empty: none
 
 	conditional bool // it has a validator
+
+	key, loose string // of its Exchange; empty: what
+	instead    string // private: what its Exchange has for the body of a success
 }
 
 // one is the request for one event.
@@ -72,8 +75,20 @@ func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 	a := answer{
 		what: r.what, private: r.private, placed: r.placed, checked: r.conditional, limits: h.recipe.Limits, veil: h.veil.with(r.token),
 	}
-	if err := h.turn(ctx, r.what); err != nil {
-		return a, err
+	if h.options.Replay == nil { // a recording need not be spared
+		if err := h.turn(ctx, r.what); err != nil {
+			return a, err
+		}
+	}
+	begun := time.Now()
+	a, err := h.exchange(ctx, r, a)
+	h.trace(r, a, time.Since(begun), err)
+	return a, err
+}
+
+func (h *HTTP) exchange(ctx context.Context, r request, a answer) (answer, error) {
+	if h.options.Replay != nil {
+		return h.repeat(r, a)
 	}
 	bounded, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
@@ -103,10 +118,11 @@ func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 		limit = min(limit, maxErrorBody)
 	}
 	if ok && resp.ContentLength > limit {
-		a.over = true
+		a.over, a.size = true, resp.ContentLength
 		return a, nil
 	}
 	body, n, err := readBody(resp.Body, resp.ContentLength, limit)
+	a.size = n
 	switch {
 	case n > limit && ok:
 		a.over = true

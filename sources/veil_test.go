@@ -142,3 +142,33 @@ func TestVeilHidesLongestFirst(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// A credential that is written into the recipe itself is hidden like one that is not; what is no secret is shown.
+func TestWhatStandsInTheRecipe(t *testing.T) {
+	for name, auth := range map[string]recipe.Auth{
+		"bearer": {Bearer: "sk_live_written"},
+		"header": {Header: &recipe.Header{Name: "Authorization", Value: "SSWS sk_live_written"}},
+		"basic":  {Basic: &recipe.Basic{User: "me", Password: "sk_live_written"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := newAPI(t)
+			a.events = func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(500)
+				io.WriteString(w, "panic: sk_live_written of "+r.Header.Get("Authorization"))
+			}
+			r := recipe.HTTP{URL: a.URL + "/events/{path}/{key}", Position: "head_walk", Auth: auth}
+			h, err := New(r, map[string]event.Secret{"path": event.NewSecret("octo-repo"), "key": event.NewSecret("key-0123")},
+				Options{Open: []string{"path"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = h.Fetch(t.Context(), poller.Request{})
+			if err == nil || strings.Contains(err.Error(), "sk_live_written") || strings.Contains(err.Error(), "key-0123") {
+				t.Errorf("got %v", err)
+			}
+			if err != nil && !strings.Contains(err.Error(), "/events/octo-repo/[redacted] answered 500") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

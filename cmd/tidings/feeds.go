@@ -26,7 +26,7 @@ func newFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
 }
 
 func httpFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
-	o.Source, o.ExtraQuery, o.UserAgent = s.Name, s.ExtraQuery, "tidings/"+version
+	o.Source, o.ExtraQuery, o.Open, o.UserAgent = s.Name, s.ExtraQuery, s.Open, "tidings/"+version
 	if o.Transport == nil {
 		t := sources.TransportOptions{Proxy: s.Proxy, Warn: o.Warn}
 		if s.TLS != nil {
@@ -61,11 +61,11 @@ func httpFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
 // execFeeds makes the list that a program prints. It goes on from the position that the program gave last; a program that gives none
 // prints what it likes, and what is known is not new. Only a start at a time is told to it: from now on means what it did not print at
 // its first run.
-func execFeeds(s config.Source, _ sources.Options) ([]poller.Feed, error) {
+func execFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
 	e := s.Exec
 	program, err := sources.NewExec(sources.ExecOptions{
 		Source: s.Name, Command: reveal(e.Command), Env: e.Env, Hide: e.Hide, Timeout: e.Timeout,
-		ID: e.ID, Type: e.Type, Time: e.Time, Zone: e.Zone, Layout: e.Layout,
+		ID: e.ID, Type: e.Type, Time: e.Time, Zone: e.Zone, Layout: e.Layout, Trace: o.Trace, Replay: o.Replay,
 	})
 	if err != nil {
 		return nil, err

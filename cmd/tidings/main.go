@@ -123,7 +123,7 @@ Start with "tidings demo": it shows the whole job and needs no account, key or f
 	root.PersistentFlags().String("socket", "", "`PATH` of the daemon's control socket (default $TIDINGS_SOCKET, else what the configuration says)")
 	root.AddCommand(
 		newRunCommand(), newOnceCommand(), newCheckCommand(), newDemoCommand(), newSimulateCommand(),
-		newStatusCommand(), newDeadCommand(), newPauseCommand(), newResumeCommand(), newStoreCommand(), newPresetsCommand(), newVersionCommand(),
+		newStatusCommand(), newDeadCommand(), newPauseCommand(), newResumeCommand(), newStoreCommand(), newPresetsCommand(), newProbeCommand(), newVersionCommand(),
 	)
 	return root
 }

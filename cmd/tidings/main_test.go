@@ -29,6 +29,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
 			"waitfor": waitFor,
+			"guarded": guarded,
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", raceOptions)
