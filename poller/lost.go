@@ -46,7 +46,8 @@ func (f *feed) lost(c *common, why string) event.Gap {
 // away reports whether the API was last asked so long ago that it may have dropped, by its retention, what came since. A source that
 // was quiet while this program was started anew is no different from one that nobody asked. head is the server's clock at an answer.
 func (f *feed) away(c *common, head time.Time) bool {
-	return f.Retain > 0 && c.CaughtUp && head.Sub(later(c.Seen, f.seen)) > f.Retain
+	asked := later(later(c.Seen, f.seen), c.Time) // a position from before the retention was configured has no Seen
+	return f.Retain > 0 && c.CaughtUp && !asked.IsZero() && head.Sub(asked) > f.Retain
 }
 
 const whyAway = "the API was last asked longer ago than it keeps events; what it has dropped since, if anything, is gone"

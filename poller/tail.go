@@ -159,7 +159,7 @@ func (t *tailCursor) take(ctx context.Context, cursor string, page event.Page, i
 			pos.From, pos.Sought = time.Time{}, false
 		}
 	}
-	if len(events) > 0 || t.due(idle) {
+	if len(events) > 0 || t.due(idle, head) {
 		if t.Retain > 0 {
 			pos.Seen = head
 		}
@@ -242,7 +242,7 @@ func (p *tailPosition) move(cursor string, page event.Page) {
 		ids = append(ids, e.ID)
 	}
 	for _, id := range p.IDs {
-		if len(ids) < maxIDs && !slices.Contains(ids, id) {
+		if len(ids) < most && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -251,11 +251,12 @@ func (p *tailPosition) move(cursor string, page event.Page) {
 
 // due reports whether the place is to be stored though there is no event to store with it. One that was lost is not while the walk shows
 // only what was seen before: the gap is told with its end.
-func (t *tailCursor) due(idle bool) bool {
+func (t *tailCursor) due(idle bool, head time.Time) bool {
 	if t.gap != nil {
 		return idle || !t.gap.To.IsZero()
 	}
-	return t.pos.CaughtUp != t.stored.CaughtUp || t.pos.Lost != t.stored.Lost || t.moved() && t.quiet.due()
+	asked := t.Retain > 0 && head.Sub(t.stored.Seen) > t.Retain/8 // else a start anew would take us for away
+	return t.pos.CaughtUp != t.stored.CaughtUp || t.pos.Lost != t.stored.Lost || (asked || t.moved()) && t.quiet.due()
 }
 
 // moved reports whether the place is another than the stored one.
