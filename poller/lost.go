@@ -38,9 +38,13 @@ func (c *common) since(overlap time.Duration) string {
 	return c.Time.Add(-overlap).UTC().Format(time.RFC3339)
 }
 
-// lost makes the gap of a lost place: of what came after the newest event that was seen.
+// lost makes the gap of a lost place: of what came after the newest event that was seen, or after the start where none was.
 func (f *feed) lost(c *common, why string) event.Gap {
-	return event.Gap{Source: f.poller.Source, From: c.Time, Found: time.Now().Round(0), Why: why}
+	gap := event.Gap{Source: f.poller.Source, From: c.Time, Found: time.Now().Round(0), Why: why}
+	if gap.From.IsZero() && c.Start != nil {
+		gap.From = *c.Start
+	}
+	return gap
 }
 
 // away reports whether the API was last asked so long ago that it may have dropped, by its retention, what came since. A source that

@@ -29,6 +29,7 @@ type tailPosition struct {
 	Again  bool      `json:"again,omitempty"`  // the list gave no cursor behind its last page: that page, whose ids are IDs, follows Cursor
 	From   time.Time `json:"from,omitzero"`    // without a cursor, and until the list's end was reached: nothing older is taken in
 	Sought bool      `json:"sought,omitempty"` // the list was asked for from From on; else it was begun with the earliest
+	Told   time.Time `json:"told,omitzero"`    // Lost: From of the gap that was told
 }
 
 // Bounds of what a tailPosition remembers.
@@ -135,6 +136,7 @@ func (t *tailCursor) take(ctx context.Context, cursor string, page event.Page, i
 	if t.away(&pos.common, head) {
 		gap := t.lost(&pos.common, whyAway)
 		if t.onLost() == LostStop {
+			pos.Told = gap.From
 			return t.stop(ctx, t.generation, &pos.common, pos, gap)
 		}
 		t.tell(gap)
@@ -154,7 +156,7 @@ func (t *tailCursor) take(ctx context.Context, cursor string, page event.Page, i
 	pos.Time = later(pos.Time, newest)
 	pos.Lost = t.gap != nil || pos.Lost
 	if idle {
-		pos.CaughtUp, pos.Lost = true, false
+		pos.CaughtUp, pos.Lost, pos.Told = true, false, time.Time{}
 		if pos.Cursor != "" {
 			pos.From, pos.Sought = time.Time{}, false
 		}
@@ -275,10 +277,10 @@ func (t *tailCursor) keep(ctx context.Context, events []event.Event, told *event
 	return err
 }
 
-// tell lets the next commit record a gap, unless one was told since the list was last read to its end.
+// tell lets the next commit record a gap, unless one was told since the list was last read to its end, and nothing was taken in after it.
 func (t *tailCursor) tell(gap event.Gap) {
-	if !t.pos.Lost && t.gap == nil {
-		t.gap = &gap
+	if t.gap == nil && (!t.pos.Lost || gap.From.After(t.pos.Told)) {
+		t.gap, t.pos.Told = &gap, gap.From
 	}
 }
 
@@ -304,7 +306,7 @@ func (t *tailCursor) failed(ctx context.Context, err error) (restart bool, _ err
 		t.tell(t.lost(&pos.common, whyFromNow))
 		t.pos = &tailPosition{common: common{
 			Version: positionVersion, Kind: TailCursor, FirstTry: time.Now().Round(0), Anew: true, Lost: true,
-		}}
+		}, Told: pos.Told}
 		if err := t.keep(ctx, nil, nil); err != nil {
 			t.pos = nil
 			return stale(err)
@@ -327,7 +329,9 @@ func (t *tailCursor) stopped(ctx context.Context, why string) (restart bool, _ e
 	if t.gap != nil { // this one is told in its place
 		t.gap, t.pos.Lost = nil, false
 	}
-	err := t.stop(ctx, t.generation, &t.pos.common, t.pos, t.lost(&t.pos.common, why))
+	gap := t.lost(&t.pos.common, why)
+	t.pos.Told = gap.From
+	err := t.stop(ctx, t.generation, &t.pos.common, t.pos, gap)
 	if isStoreError(err) {
 		t.pos = nil
 	}
