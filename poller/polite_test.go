@@ -195,3 +195,27 @@ func TestWaitIsObeyed(t *testing.T) {
 		})
 	}
 }
+
+// As long as something may be listed late behind the first page, that page's validator does not stand for the list.
+func TestAValidatorHidesNoLateEvent(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newRig(Start{Kind: StartEarliest})
+		api := &etag{list: r.list}
+		r.Feeds = []Feed{{Kind: HeadWalk, Fetcher: api}}
+		for i := range 15 {
+			r.list.happen(fmt.Sprint("e", i), time.Now())
+		}
+		r.poll(t)
+		r.list.events = slices.Insert(r.list.events, 12, event.Event{ID: "late", Time: time.Now().Add(-time.Minute)})
+		time.Sleep(time.Minute)
+		r.poll(t)
+		r.want(t, append(ids("e", 0, 14), "late")...)
+		time.Sleep(r.Overlap)
+		r.poll(t)
+		api.asked = nil
+		r.poll(t)
+		if !slices.Equal(api.asked, []string{"e14"}) {
+			t.Errorf("asked with %q", api.asked)
+		}
+	})
+}
