@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -176,4 +177,27 @@ func windowLife(t *testing.T, seed uint64) {
 	if err := p.Poll(context.Background()); err != nil || feed.Step == 0 && len(store.commits) != before {
 		t.Errorf("seed %d: an idle poll wrote, or failed: %v", seed, err)
 	}
+}
+
+// A list that pays no heed to a window's end fills its only page with what lies beyond: all of the window came before that.
+func TestAFullPageThatReachesBeyondItsWindow(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newWindowRig(Feed{Order: Oldest, Single: true, Step: time.Hour}, Start{Kind: StartNow})
+		r.shelf.single, r.shelf.open = true, true
+		r.poll(t)
+		var want []string
+		for i := range 60 {
+			time.Sleep(17 * time.Minute)
+			r.shelf.put(fmt.Sprint("e", i), time.Now())
+			want = append(want, fmt.Sprint("e", i))
+		}
+		r.shelf.before = func(q Request) error {
+			if q.Since.After(q.Until) {
+				return &FetchError{Health: event.SourceFailing, Err: errors.New("since lies behind until")}
+			}
+			return nil
+		}
+		r.poll(t)
+		r.want(t, want...)
+	})
 }
