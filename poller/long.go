@@ -62,6 +62,7 @@ func (h *headWalk) commitLong(ctx context.Context, w *walk, told *event.Polled) 
 		w.below = s
 		if last {
 			h.walk, h.sought = nil, ""
+			h.askWhole() // this walk has not taken in the first page
 			return again || w.resumed, nil
 		}
 	}

@@ -219,3 +219,28 @@ func TestAValidatorHidesNoLateEvent(t *testing.T) {
 		}
 	})
 }
+
+// A long walk whose events are gone when they are asked for again leaves the first page to the next poll, which asks for it whole.
+func TestAValidatorHidesNoFirstPageOfALongWalk(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newRig(Start{Kind: StartEarliest})
+		api := &etag{list: r.list}
+		r.Feeds, r.Memory = []Feed{{Kind: HeadWalk, Fetcher: api}}, 100
+		r.list.happen("known", time.Now())
+		r.poll(t)
+		time.Sleep(time.Hour)
+		for i := range 29 {
+			r.list.happen(fmt.Sprint("e", i), time.Now())
+		}
+		r.list.requests = 0
+		r.list.answer = func(cursor string, page event.Page) event.Page {
+			if r.list.requests > 3 && cursor != "" {
+				page.Events, page.Next, page.More = r.list.events[29:], "", false
+			}
+			return page
+		}
+		r.poll(t)
+		r.poll(t)
+		r.want(t, append([]string{"known"}, ids("e", 19, 28)...)...)
+	})
+}
