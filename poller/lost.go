@@ -26,6 +26,10 @@ func (f *feed) stop(ctx context.Context, generation uint64, c *common, pos any, 
 			return err
 		}
 	}
+	if f.onLost() == LostFromTime {
+		return fmt.Errorf("%s: %s, so on_lost_position: from_time can't be done; nothing more is taken in until the place is known again or you decide: "+
+			"on_lost_position: from_now goes on from now", f.label(), gap.Why)
+	}
 	return fmt.Errorf("%s: %s; nothing more is taken in until you decide: on_lost_position: from_time takes in what is still listed from %s on, "+
 		"from_now goes on from now", f.label(), gap.Why, c.since(f.poller.Overlap))
 }
