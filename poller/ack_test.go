@@ -379,3 +379,22 @@ func TestAGapIsToldOnceWhenASourceStoppedAndGoesOn(t *testing.T) {
 		})
 	}
 }
+
+// A queue that gives what it lists another id each time is not asked for ever at once.
+func TestAQueueThatNeverEndsIsLeftToTheNextPoll(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r, _ := newAckRig(Unordered, Start{Kind: StartEarliest})
+		r.shelf.before = func(Request) error {
+			if len(r.shelf.requests) > maxRounds {
+				return errors.New("asked on and on")
+			}
+			r.shelf.things = nil
+			r.shelf.put(fmt.Sprint("e", len(r.shelf.requests)), time.Now())
+			return nil
+		}
+		r.poll(t)
+		if n := len(r.store.log); n != maxRounds {
+			t.Errorf("%d taken in", n)
+		}
+	})
+}
