@@ -170,6 +170,10 @@ func TestAFeedThatIsGoneKeepsItsPlace(t *testing.T) {
 		if after := r.parts(t); after["b"] != before["b"] || after["a"] == before["a"] {
 			t.Errorf("position %s", r.store.pos.Data)
 		}
+		r.tail.happen("b2", time.Now())
+		r.reboot() // it is back
+		r.poll(t)
+		r.want(t, "a", "b", "a2", "b2")
 	})
 }
 
