@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,8 +68,12 @@ func TestOrderIsWrongOnlyWithoutDoubt(t *testing.T) {
 		{TimeWindow, Oldest, page(9, 8, 7, 6, 5, 4, 3, 2, 1), true},
 	} {
 		f := &feed{Feed: Feed{Kind: c.kind, Order: c.order}, poller: &Poller{Source: "s"}}
-		if err := f.checkOrder(c.page); (err != nil) != c.wrong {
+		err := f.checkOrder(c.page)
+		if (err != nil) != c.wrong {
 			t.Errorf("%s %s: %v", c.kind, c.order, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "order: none") != (c.kind != HeadWalk) {
+			t.Errorf("%s is told %v", c.kind, err)
 		}
 	}
 }
