@@ -4,6 +4,7 @@ VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo de
 BENCHTIME ?= 1s
 FUZZTIME  ?= 10s
 TIME      ?= 10m
+SEEDS     ?= 250
 TOOL      := go tool -modfile=tools/go.mod
 
 # -race needs cgo, and cgo a C compiler that works: ask for both at once.
@@ -20,11 +21,25 @@ run: build ## show the whole job at work, with no account; ARGS='--for 10s' goes
 .PHONY: test
 test: ## vet, and every test that is quick
 	go vet ./...
-	go test -short -shuffle=on -timeout 170s $(RACE) ./...
+	go test -short -shuffle=on -timeout 5m $(RACE) ./...
 
 .PHONY: crash
 crash: ## kill the daemon at random moments and see that nothing is lost
 	go test -run '^TestCrash' -count 1 -timeout 5m $(RACE) ./cmd/tidings
+
+.PHONY: conform
+conform: ## every preset against its simulated API, SEEDS schedules each of faults and kills in fake time
+	@echo "schedules 1 to $(SEEDS) of each preset"
+	TMPDIR=$$(test -w /dev/shm && echo /dev/shm || echo "$${TMPDIR:-/tmp}") \
+		go test -run '^TestConformance$$' -count 1 -timeout 30m ./cmd/tidings -conform.seeds $(SEEDS)
+
+.PHONY: stripe
+stripe: ## the preset stripe against stripe-mock, which Stripe wrote
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	if go mod download -modfile=tools/go.mod github.com/stripe/stripe-mock; then \
+		go build -modfile=tools/go.mod -o "$$dir/stripe-mock" github.com/stripe/stripe-mock && \
+		STRIPE_MOCK="$$dir/stripe-mock" go test -run '^TestStripeMock$$' -count 1 -timeout 5m -v ./cmd/tidings; \
+	else echo "skipped: stripe-mock can't be had"; fi
 
 PROOFS := ^Test(PowerLoss|PowerLossInRepair|PowerLossInPlacing|Kill|InjectedFaults|FaultsBesideTheWork|BitFlips|FlippedBits|FlippedNames|FlippedStructure|Truncations|AFullDisk|NoRoomForAFirstStart|NoRoomForABackup|SyncsOfASettlement)$$
 
@@ -36,10 +51,11 @@ proof: build ## the store: every power cut of a run, kills, every error of the s
 	@! grep -q TIDINGS_MUTANT bin/tidings || { echo "bin/tidings can be told to do wrong"; exit 1; }
 
 .PHONY: torture
-torture: ## the same, and the store's random walk, for TIME with other seeds each time
+torture: ## the same, the store's random walk, and the presets, for TIME with other seeds each time
 	go test -run '$(PROOFS)' -count 1 -timeout 0 -v ./store -torture.time $(TIME)
 	go test -run '^TestRandomWalk$$' -count 1 -timeout 0 -v ./store -walk.steps 6000 -torture.time $(TIME)
 	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 0 -v ./store
+	go test -run '^TestConformance$$' -count 1 -timeout 0 ./cmd/tidings -conform.time $(TIME) -conform.from $$(date +%s)000
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME

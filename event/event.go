@@ -66,8 +66,8 @@ type Position struct {
 // Gap is a stretch of events that the API could not give us any more.
 type Gap struct {
 	Source  string    `json:"source"`
-	From    time.Time `json:"from,omitzero"` // the newest event known before it; zero when there was none
-	To      time.Time `json:"to,omitzero"`   // the oldest event known after it; zero when nothing was listed
+	From    time.Time `json:"from,omitzero"` // the newest event known before it; where there was none the source's start, if any
+	To      time.Time `json:"to,omitzero"`   // the oldest event known after it; zero when nothing was listed, or nothing is taken in any more
 	Found   time.Time `json:"found"`
 	Certain bool      `json:"certain"` // false: the API shows signs of a gap and can't rule one out
 	Why     string    `json:"why"`     // one sentence for a person

@@ -87,7 +87,9 @@ func (q *ackQueue) round(ctx context.Context, told *event.Polled) (again bool, e
 			if q.onLost() == LostStop {
 				return false, q.stop(ctx, stored.Generation, &r.pos.common, &r.pos, gap)
 			}
-			r.gap = &gap
+			if !r.pos.Lost { // else it was told when the source stopped
+				r.gap = &gap
+			}
 		}
 		n, err := r.take(page, cursor, told)
 		if err != nil {

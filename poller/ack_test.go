@@ -346,3 +346,55 @@ func TestAnAckFeedNeedsAnAcker(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A gap that was told when a source stopped is not told again when a person lets it go on.
+func TestAGapIsToldOnceWhenASourceStoppedAndGoesOn(t *testing.T) {
+	for _, kind := range []Kind{Ack, TimeWindow} {
+		in(t, func(t *testing.T) {
+			r := newShelfRig(Feed{Kind: kind, Order: Oldest, Retain: 24 * time.Hour}, Start{Kind: StartEarliest})
+			r.shelf.put("e1", time.Now())
+			r.poll(t)
+			time.Sleep(48 * time.Hour)
+			r.restart()
+			r.OnLost = LostStop
+			r.shelf.put("e2", time.Now())
+			for range 2 {
+				if r.Poll(t.Context()) == nil {
+					t.Fatal("it goes on")
+				}
+			}
+			r.restart()
+			r.poll(t)
+			r.poll(t)
+			r.want(t, "e1", "e2")
+			if len(r.store.gaps) != 1 {
+				t.Errorf("%s: gaps %+v", kind, r.store.gaps)
+			}
+			time.Sleep(48 * time.Hour)
+			r.restart()
+			r.poll(t)
+			if len(r.store.gaps) != 2 {
+				t.Errorf("%s: the next one is not told: %+v", kind, r.store.gaps)
+			}
+		})
+	}
+}
+
+// A queue that gives what it lists another id each time is not asked for ever at once.
+func TestAQueueThatNeverEndsIsLeftToTheNextPoll(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r, _ := newAckRig(Unordered, Start{Kind: StartEarliest})
+		r.shelf.before = func(Request) error {
+			if len(r.shelf.requests) > maxRounds {
+				return errors.New("asked on and on")
+			}
+			r.shelf.things = nil
+			r.shelf.put(fmt.Sprint("e", len(r.shelf.requests)), time.Now())
+			return nil
+		}
+		r.poll(t)
+		if n := len(r.store.log); n != maxRounds {
+			t.Errorf("%d taken in", n)
+		}
+	})
+}

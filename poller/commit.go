@@ -28,6 +28,9 @@ func (h *headWalk) commitShort(ctx context.Context, w *walk, told *event.Polled)
 	}
 
 	pos := w.pos.moved(all, w.Head, false)
+	if len(w.pages) > 1 && w.Head.Before(pos.Time.Add(h.poller.Overlap)) {
+		h.askWhole() // what is listed late may stand behind the first page, which has not changed then
+	}
 	gap, err := h.gap(w, &pos)
 	if err != nil {
 		return err

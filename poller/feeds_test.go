@@ -170,6 +170,10 @@ func TestAFeedThatIsGoneKeepsItsPlace(t *testing.T) {
 		if after := r.parts(t); after["b"] != before["b"] || after["a"] == before["a"] {
 			t.Errorf("position %s", r.store.pos.Data)
 		}
+		r.tail.happen("b2", time.Now())
+		r.reboot() // it is back
+		r.poll(t)
+		r.want(t, "a", "b", "a2", "b2")
 	})
 }
 
@@ -186,4 +190,30 @@ func TestFeedsThatCantWork(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// An API that turns one of its lists down for ever, or allows no more than that one asks for, keeps us from no other.
+func TestAFeedThatIsLimitedStarvesNoOther(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newPair()
+		r.list.happen("a", time.Now())
+		r.tail.happen("b", time.Now())
+		r.list.before = func(int, string) error { return &FetchError{Health: event.SourceLimited, Err: errors.New("429 at a")} }
+		r.fails(t, "429 at a")
+		if len(r.tail.requests) > 0 {
+			t.Error("the other list was asked at once")
+		}
+		r.fails(t, "429 at a")
+		r.want(t, "b")
+		r.tail.happen("b2", time.Now())
+		r.fails(t, "429 at a")
+		r.want(t, "b", "b2")
+		r.list.before = nil
+		r.poll(t)
+		r.want(t, "b", "b2", "a")
+		r.list.happen("first", time.Now())
+		r.tail.happen("second", time.Now())
+		r.poll(t)
+		r.want(t, "b", "b2", "a", "first", "second")
+	})
 }

@@ -15,6 +15,9 @@ import (
 // where it ended in a place that it had said to go on from. A walk that ended at the start's floor shows nothing while all that was seen
 // lies before that floor.
 func (h *headWalk) lostPlace(w *walk) *event.Gap {
+	if h.expired(w) {
+		return nil
+	}
 	atFloor := !w.Edge.IsZero() && w.Edge.Before(w.judge.start)
 	if w.Met || len(w.pos.IDs) == 0 && !w.short || w.pos.Hidden || atFloor && w.pos.Time.Before(w.judge.start) {
 		return nil
@@ -35,6 +38,12 @@ func (h *headWalk) lostPlace(w *walk) *event.Gap {
 	return &gap
 }
 
+// expired reports whether the API has dropped all that was seen merely since it lists nothing for longer, while we went on asking.
+func (h *headWalk) expired(w *walk) bool {
+	asked := !h.seen.IsZero() && w.Head.Sub(h.seen) < h.Retain
+	return h.Retain > 0 && asked && !w.short && !w.pos.Time.IsZero() && w.Head.Sub(w.pos.Time) > h.Retain
+}
+
 func (w *walk) empty() bool {
 	return !w.long && !slices.ContainsFunc(w.pages, func(s stretch) bool { return len(s.items) > 0 })
 }
@@ -42,7 +51,7 @@ func (w *walk) empty() bool {
 // gap returns the gap that is to be told with the walk's last commit, and notes in pos what was told. It is certain where an event that
 // was listed, and not taken in yet, is listed no more.
 func (h *headWalk) gap(w *walk, pos *position) (*event.Gap, error) {
-	gone := w.gone
+	gone := w.Gone
 	if h.sought != "" && !gone {
 		known, err := h.known(h.sought)
 		if err != nil {
@@ -52,7 +61,10 @@ func (h *headWalk) gap(w *walk, pos *position) (*event.Gap, error) {
 	}
 	if gone {
 		gap := h.lost(&w.pos.common, "the list showed events that it had dropped before they could be taken in")
-		gap.To, gap.Certain = w.Edge, true
+		gap.To, gap.Certain = later(w.Edge, w.GoneTo), true
+		if w.Gone && w.GoneTo.IsZero() { // only the first page is newer
+			gap.To = w.Head
+		}
 		return &gap, nil
 	}
 	gap := h.lostPlace(w)
@@ -80,16 +92,17 @@ func (h *headWalk) decide(ctx context.Context, w *walk) (done, again bool, err e
 	}
 	pos := w.pos
 	pos.Trail = nil
+	gap.To = time.Time{} // what the list drops until a person decides belongs to it
 	return true, false, h.stop(ctx, w.gen, &pos.common, &pos, *gap)
 }
 
-// anew begins as a source that starts now.
+// anew begins as a source that starts now. What heads the list is its boundary: where that is gone at the next poll, more was lost.
 func (h *headWalk) anew(ctx context.Context, w *walk, gap *event.Gap) error {
 	h.walk, h.sought = nil, ""
 	start := w.Head.Truncate(time.Second)
-	pos := position{common: common{Version: positionVersion, Start: &start, Anew: true}}
+	pos := position{common: common{Version: positionVersion, Start: &start, Anew: true, IDs: w.top}}
 	gap.Why += "; on_lost_position says from_now, so what it lists from before now is not taken in"
-	gap.Certain = w.unseen != "" || len(w.Marks) > 0
+	gap.To, gap.Certain = start, w.unseen != "" || len(w.Marks) > 0
 	if w.pos.Lost {
 		gap = nil
 	}

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"time"
 
 	"tidings/event"
 )
@@ -25,7 +26,14 @@ func (h *headWalk) commitLong(ctx context.Context, w *walk, told *event.Polled) 
 			}
 			w.pop()
 		}
+		newest := newestOf(s.items)
+		if w.Gone && w.GoneTo.IsZero() {
+			w.GoneTo = newest
+		}
 		h.pick(w, s.items, w.oldest, told)
+		if !newest.IsZero() {
+			w.oldest = newest
+		}
 		c := event.Commit{Generation: w.gen, Events: oldestFirst(s.items, map[string]bool{})}
 		for _, e := range c.Events {
 			w.since += len(e.Data) + len(e.ID)
@@ -52,14 +60,9 @@ func (h *headWalk) commitLong(ctx context.Context, w *walk, told *event.Polled) 
 			again = again || done.New+done.Filtered > 0
 		}
 		w.below = s
-		for _, it := range s.items {
-			if !it.at.IsZero() {
-				w.oldest = it.at
-				break
-			}
-		}
 		if last {
 			h.walk, h.sought = nil, ""
+			h.askWhole() // this walk has not taken in the first page
 			return again || w.resumed, nil
 		}
 	}
@@ -128,11 +131,23 @@ func (h *headWalk) refetch(ctx context.Context, w *walk, s *stretch, told *event
 			if !known[0] && len(page.Events) == 0 && w.doubt() {
 				return nil, h.cutShort()
 			}
-			w.gone = w.gone || !known[0]
+			if !known[0] {
+				w.Gone, w.GoneTo = true, time.Time{}
+			}
 		}
 		if !split {
 			pages = nil
 		}
 		return pages, nil
 	}
+}
+
+// newestOf returns the time of the first item that bears one, newest first; zero where none does.
+func newestOf(items []item) time.Time {
+	for _, it := range items {
+		if !it.at.IsZero() {
+			return it.at
+		}
+	}
+	return time.Time{}
 }

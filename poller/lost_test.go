@@ -315,3 +315,46 @@ func TestFromNowWhereAListEndsBeforeAnyKnownEvent(t *testing.T) {
 		})
 	}
 }
+
+// A source that was asked all the time was not away, whatever little it listed and however often this program was started anew.
+func TestAQuietTailThatIsAskedIsNotAway(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newTail(Start{})
+		r.feed.Retain, r.OnLost = 24*time.Hour, LostStop
+		r.boot(Start{Kind: StartEarliest})
+		r.tail.happen("e", time.Now())
+		for range 72 {
+			r.poll(t)
+			time.Sleep(time.Hour)
+		}
+		if n := len(r.store.commits); n > 2+72/3 {
+			t.Errorf("%d commits", n)
+		}
+		r.boot(Start{Kind: StartEarliest})
+		r.tail.happen("new", time.Now())
+		r.poll(t)
+		r.want(t, "e", "new")
+	})
+}
+
+// When a position was last stored by a program to which no retention was configured, its newest event says when the API was asked.
+func TestARetentionThatIsConfiguredLater(t *testing.T) {
+	for _, quiet := range []bool{false, true} {
+		in(t, func(t *testing.T) {
+			r := newTail(Start{})
+			r.OnLost = LostStop
+			if !quiet {
+				r.tail.happen("e", time.Now())
+			}
+			r.boot(Start{Kind: StartEarliest})
+			r.poll(t)
+			time.Sleep(time.Hour)
+			r.feed.Retain = 24 * time.Hour
+			r.boot(Start{Kind: StartEarliest})
+			r.poll(t)
+			if len(r.store.gaps) > 0 {
+				t.Errorf("gaps %+v", r.store.gaps)
+			}
+		})
+	}
+}

@@ -42,6 +42,10 @@ func (f *feed) checkOrder(page event.Page) error {
 	if right > 0 || wrong < minWrong {
 		return nil
 	}
+	none := "" // of a walk from the head the order is all that tells where to end
+	if f.Kind != HeadWalk {
+		none = ", or say order: none where its times need not be in order"
+	}
 	return fmt.Errorf("%s lists its %s event first, and is configured as one that lists the %s first (order: %s), so nothing of it is taken in: "+
-		"put order and position right", f.label(), is, order, order)
+		"put order and position right%s", f.label(), is, order, order, none)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,8 +68,12 @@ func TestOrderIsWrongOnlyWithoutDoubt(t *testing.T) {
 		{TimeWindow, Oldest, page(9, 8, 7, 6, 5, 4, 3, 2, 1), true},
 	} {
 		f := &feed{Feed: Feed{Kind: c.kind, Order: c.order}, poller: &Poller{Source: "s"}}
-		if err := f.checkOrder(c.page); (err != nil) != c.wrong {
+		err := f.checkOrder(c.page)
+		if (err != nil) != c.wrong {
 			t.Errorf("%s %s: %v", c.kind, c.order, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "order: none") != (c.kind != HeadWalk) {
+			t.Errorf("%s is told %v", c.kind, err)
 		}
 	}
 }
@@ -194,4 +199,53 @@ func TestWaitIsObeyed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// As long as something may be listed late behind the first page, that page's validator does not stand for the list.
+func TestAValidatorHidesNoLateEvent(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newRig(Start{Kind: StartEarliest})
+		api := &etag{list: r.list}
+		r.Feeds = []Feed{{Kind: HeadWalk, Fetcher: api}}
+		for i := range 15 {
+			r.list.happen(fmt.Sprint("e", i), time.Now())
+		}
+		r.poll(t)
+		r.list.events = slices.Insert(r.list.events, 12, event.Event{ID: "late", Time: time.Now().Add(-time.Minute)})
+		time.Sleep(time.Minute)
+		r.poll(t)
+		r.want(t, append(ids("e", 0, 14), "late")...)
+		time.Sleep(r.Overlap)
+		r.poll(t)
+		api.asked = nil
+		r.poll(t)
+		if !slices.Equal(api.asked, []string{"e14"}) {
+			t.Errorf("asked with %q", api.asked)
+		}
+	})
+}
+
+// A long walk whose events are gone when they are asked for again leaves the first page to the next poll, which asks for it whole.
+func TestAValidatorHidesNoFirstPageOfALongWalk(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newRig(Start{Kind: StartEarliest})
+		api := &etag{list: r.list}
+		r.Feeds, r.Memory = []Feed{{Kind: HeadWalk, Fetcher: api}}, 100
+		r.list.happen("known", time.Now())
+		r.poll(t)
+		time.Sleep(time.Hour)
+		for i := range 29 {
+			r.list.happen(fmt.Sprint("e", i), time.Now())
+		}
+		r.list.requests = 0
+		r.list.answer = func(cursor string, page event.Page) event.Page {
+			if r.list.requests > 3 && cursor != "" {
+				page.Events, page.Next, page.More = r.list.events[29:], "", false
+			}
+			return page
+		}
+		r.poll(t)
+		r.poll(t)
+		r.want(t, append([]string{"known"}, ids("e", 19, 28)...)...)
+	})
 }

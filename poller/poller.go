@@ -85,6 +85,7 @@ type Poller struct {
 	mu       sync.Mutex // held during a poll
 	failures int        // polls that failed in a row
 	feeds    []*feed    // Feeds, at work
+	turn     int        // the feed that the next poll begins with
 	rest     time.Time  // the API asked not to be polled before
 	calm     bool       // the poll is a scheduled one: what is not urgent waits for the next
 	hashed   bool       // Hashed was told
@@ -190,19 +191,28 @@ func (p *Poller) open() error {
 	return nil
 }
 
-// catchUp gives each feed its turn. One that fails keeps none of the others from theirs, unless the store takes nothing in.
+// catchUp gives each feed its turn. One that fails keeps none of the others from theirs, unless the store takes nothing in. Where the API
+// wants to be left alone, the poll ends, and the next one begins with the feed after the one that heard so: one that uses up all that
+// the API allows, or is never allowed anything, doesn't starve the others.
 func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 	if err := p.open(); err != nil {
 		return err
 	}
 	p.rest = time.Time{}
 	var failed failures
-	for _, f := range p.feeds {
-		err := f.catchUp(ctx, told)
+	first := p.turn
+	p.turn = 0
+	for i := range p.feeds {
+		at := (first + i) % len(p.feeds)
+		err := p.feeds[at].catchUp(ctx, told)
 		if err != nil {
 			failed = append(failed, err)
 		}
-		if ctx.Err() != nil || errors.Is(err, event.ErrFull) || asksToWait(err) {
+		if asksToWait(err) {
+			p.turn = (at + 1) % len(p.feeds)
+			break
+		}
+		if ctx.Err() != nil || errors.Is(err, event.ErrFull) {
 			break
 		}
 	}

@@ -11,8 +11,8 @@ import (
 // snapshot makes events of a list that is one of resources: each poll reads all of it and compares it with what it was. What the list
 // was stands in the position and moves with the events of each transaction, so a change is told once, whenever a poll ends.
 //
-// A resource is deleted when two complete lists in a row lack it, since pages shift while they are read. An empty list where there were
-// resources is a failure the first time, and counts from the second.
+// A resource is deleted when two complete lists in a row lack it, since pages shift while they are read, and no list that broke off in
+// between has shown it. An empty list where there were resources is a failure the first time, and counts from the second.
 type snapshot struct {
 	*feed
 	wrapper    Wrapper
@@ -50,7 +50,7 @@ func (s *snapshot) round(ctx context.Context, told *event.Polled) (again bool, e
 	for cursor := ""; ; {
 		page, err := s.fetch(ctx, Request{Cursor: cursor}, told)
 		if err != nil {
-			return false, err
+			return false, r.broken(ctx, err)
 		}
 		if page.NotModified {
 			return false, nil
@@ -186,6 +186,17 @@ func (r *snapshotRound) hold(ctx context.Context, e event.Event) error {
 	}
 	h.add(e, false)
 	return nil
+}
+
+// broken keeps what a list has shown that broke off with err: what is there is there, and nothing is known to be missing.
+func (r *snapshotRound) broken(ctx context.Context, err error) error {
+	if ctx.Err() == nil && (r.back || len(r.harvest.events) > 0) {
+		if err := r.keep(ctx, r); err != nil {
+			return err
+		}
+	}
+	r.apply()
+	return err
 }
 
 // end compares what was listed with all that there was, and commits what is left to be told.

@@ -2,12 +2,16 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"tidings/event"
 )
 
 // TestEverySnapshot runs seeded random lives of a list of resources, whose pages shift while they are read. What is told, put together
@@ -120,5 +124,54 @@ func snapshotLife(t *testing.T, seed uint64) {
 	before := len(store.commits)
 	if err := p.Poll(context.Background()); err != nil || len(store.commits) != before {
 		t.Errorf("seed %d: an idle poll wrote, or failed: %v", seed, err)
+	}
+}
+
+// A list that breaks off has shown what it has shown: it is told, and is not missing.
+func TestASnapshotThatBreaksOff(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		in(t, func(t *testing.T) {
+			r := newSnapshotRig(Start{Kind: StartNow})
+			for i := range 25 {
+				r.shelf.has(fmt.Sprint("r", i), "1")
+			}
+			breaks := func(at string) {
+				t.Helper()
+				r.shelf.before = func(q Request) error {
+					if q.Cursor == at {
+						return &FetchError{Health: event.SourceFailing, Err: errors.New("503 at " + at)}
+					}
+					return nil
+				}
+				time.Sleep(time.Minute)
+				if err := r.Poll(t.Context()); err == nil || err.Error() != "503 at "+at {
+					t.Fatal(err)
+				}
+				if r.shelf.before = nil; restart {
+					r.restart()
+				}
+			}
+			breaks("20") // the ground of later ones is laid nevertheless
+			r.poll(t)
+			r.wantChanges(t)
+			things := slices.Clone(r.shelf.things)
+			r.shelf.drop("r3")
+			r.poll(t)
+			r.shelf.things = slices.Clone(things) // its page had shifted
+			breaks("10")
+			r.shelf.drop("r3") // and shifts again
+			time.Sleep(time.Minute)
+			r.poll(t)
+			r.wantChanges(t)
+			r.shelf.things = things
+			r.poll(t)
+			r.shelf.has("r4", "2")
+			breaks("10")
+			r.wantChanges(t, "updated r4")
+			breaks("10")
+			r.poll(t)
+			r.wantChanges(t, "updated r4")
+			r.wantIdle(t)
+		})
 	}
 }

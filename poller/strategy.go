@@ -57,17 +57,21 @@ func newStrategy(f *feed) (strategy, error) {
 // maxRestarts is how often one poll of a feed starts over at once because the position was changed under it or a cursor was lost.
 const maxRestarts = 3
 
+// maxRounds is how many rounds one poll of a feed takes at most. A queue that is drained comes to its end; one that lists what was
+// acknowledged again, under other ids, never does, and would keep the other feeds from their turn and its API busy for ever.
+const maxRounds = 1000
+
 // catchUp takes rounds until there is nothing more to take in.
 func (f *feed) catchUp(ctx context.Context, told *event.Polled) error {
 	f.beginPoll()
 	restarts := 0
-	for {
+	for rounds := 1; ; rounds++ {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		again, err := f.strategy.round(ctx, told)
 		switch {
-		case err == nil && again && f.poller.resting():
+		case err == nil && again && (f.poller.resting() || rounds >= maxRounds):
 			return nil // what another round would find is left to the next poll
 		case err == nil && again:
 			continue

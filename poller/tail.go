@@ -29,6 +29,7 @@ type tailPosition struct {
 	Again  bool      `json:"again,omitempty"`  // the list gave no cursor behind its last page: that page, whose ids are IDs, follows Cursor
 	From   time.Time `json:"from,omitzero"`    // without a cursor, and until the list's end was reached: nothing older is taken in
 	Sought bool      `json:"sought,omitempty"` // the list was asked for from From on; else it was begun with the earliest
+	Told   time.Time `json:"told,omitzero"`    // Lost: From of the gap that was told
 }
 
 // Bounds of what a tailPosition remembers.
@@ -135,6 +136,7 @@ func (t *tailCursor) take(ctx context.Context, cursor string, page event.Page, i
 	if t.away(&pos.common, head) {
 		gap := t.lost(&pos.common, whyAway)
 		if t.onLost() == LostStop {
+			pos.Told = gap.From
 			return t.stop(ctx, t.generation, &pos.common, pos, gap)
 		}
 		t.tell(gap)
@@ -154,12 +156,12 @@ func (t *tailCursor) take(ctx context.Context, cursor string, page event.Page, i
 	pos.Time = later(pos.Time, newest)
 	pos.Lost = t.gap != nil || pos.Lost
 	if idle {
-		pos.CaughtUp, pos.Lost = true, false
+		pos.CaughtUp, pos.Lost, pos.Told = true, false, time.Time{}
 		if pos.Cursor != "" {
 			pos.From, pos.Sought = time.Time{}, false
 		}
 	}
-	if len(events) > 0 || t.due(idle) {
+	if len(events) > 0 || t.due(idle, head) {
 		if t.Retain > 0 {
 			pos.Seen = head
 		}
@@ -242,7 +244,7 @@ func (p *tailPosition) move(cursor string, page event.Page) {
 		ids = append(ids, e.ID)
 	}
 	for _, id := range p.IDs {
-		if len(ids) < maxIDs && !slices.Contains(ids, id) {
+		if len(ids) < most && !slices.Contains(ids, id) {
 			ids = append(ids, id)
 		}
 	}
@@ -251,11 +253,12 @@ func (p *tailPosition) move(cursor string, page event.Page) {
 
 // due reports whether the place is to be stored though there is no event to store with it. One that was lost is not while the walk shows
 // only what was seen before: the gap is told with its end.
-func (t *tailCursor) due(idle bool) bool {
+func (t *tailCursor) due(idle bool, head time.Time) bool {
 	if t.gap != nil {
 		return idle || !t.gap.To.IsZero()
 	}
-	return t.pos.CaughtUp != t.stored.CaughtUp || t.pos.Lost != t.stored.Lost || t.moved() && t.quiet.due()
+	asked := t.Retain > 0 && head.Sub(t.stored.Seen) > t.Retain/8 // else a start anew would take us for away
+	return t.pos.CaughtUp != t.stored.CaughtUp || t.pos.Lost != t.stored.Lost || (asked || t.moved()) && t.quiet.due()
 }
 
 // moved reports whether the place is another than the stored one.
@@ -274,10 +277,10 @@ func (t *tailCursor) keep(ctx context.Context, events []event.Event, told *event
 	return err
 }
 
-// tell lets the next commit record a gap, unless one was told since the list was last read to its end.
+// tell lets the next commit record a gap, unless one was told since the list was last read to its end, and nothing was taken in after it.
 func (t *tailCursor) tell(gap event.Gap) {
-	if !t.pos.Lost && t.gap == nil {
-		t.gap = &gap
+	if t.gap == nil && (!t.pos.Lost || gap.From.After(t.pos.Told)) {
+		t.gap, t.pos.Told = &gap, gap.From
 	}
 }
 
@@ -303,7 +306,7 @@ func (t *tailCursor) failed(ctx context.Context, err error) (restart bool, _ err
 		t.tell(t.lost(&pos.common, whyFromNow))
 		t.pos = &tailPosition{common: common{
 			Version: positionVersion, Kind: TailCursor, FirstTry: time.Now().Round(0), Anew: true, Lost: true,
-		}}
+		}, Told: pos.Told}
 		if err := t.keep(ctx, nil, nil); err != nil {
 			t.pos = nil
 			return stale(err)
@@ -326,7 +329,9 @@ func (t *tailCursor) stopped(ctx context.Context, why string) (restart bool, _ e
 	if t.gap != nil { // this one is told in its place
 		t.gap, t.pos.Lost = nil, false
 	}
-	err := t.stop(ctx, t.generation, &t.pos.common, t.pos, t.lost(&t.pos.common, why))
+	gap := t.lost(&t.pos.common, why)
+	t.pos.Told = gap.From
+	err := t.stop(ctx, t.generation, &t.pos.common, t.pos, gap)
 	if isStoreError(err) {
 		t.pos = nil
 	}

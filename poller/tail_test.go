@@ -314,3 +314,30 @@ func TestTailTakesOldEventsAfterALoss(t *testing.T) {
 		r.want(t, append(ids("e", 0, 14), "new0", "late")...)
 	})
 }
+
+// A page without a cursor behind it that is listed again in part, or said not to have changed, is remembered in whole.
+func TestTailRemembersAllOfAPageThatIsListedAgain(t *testing.T) {
+	for name, answer := range map[string]func(event.Page) event.Page{
+		"in part":     func(page event.Page) event.Page { page.Events = page.Events[:10]; return page },
+		"not changed": func(page event.Page) event.Page { return event.Page{NotModified: true, Date: page.Date} },
+		"empty":       func(page event.Page) event.Page { return event.Page{Idle: true, Date: page.Date} },
+	} {
+		in(t, func(t *testing.T) {
+			r := newTail(Start{Kind: StartEarliest})
+			r.tail.null, r.tail.size = true, 300
+			for i := range 200 {
+				r.tail.happen(fmt.Sprint("e", i), time.Time{})
+			}
+			r.poll(t)
+			r.tail.answer = func(_ Request, page event.Page) event.Page { return answer(page) }
+			r.poll(t)
+			r.tail.answer = nil
+			r.tail.happen("new", time.Time{})
+			clear(r.store.known)
+			r.poll(t)
+			if want := append(ids("e", 0, 199), "new"); !slices.Equal(r.store.log, want) {
+				t.Errorf("%s: %d taken in, want %d", name, len(r.store.log), len(want))
+			}
+		})
+	}
+}

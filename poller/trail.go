@@ -11,6 +11,8 @@ type trail struct {
 	Met    bool      `json:"met,omitempty"`    // something from before the position was listed
 	Behind bool      `json:"behind,omitempty"` // something of the boundary was listed
 	Edge   time.Time `json:"edge,omitzero"`    // time of the last dated item listed
+	Gone   bool      `json:"gone,omitempty"`   // something that was listed and not taken in is listed no more
+	GoneTo time.Time `json:"gone_to,omitzero"` // when something was listed that is newer; zero: not known yet
 	Marks  []mark    `json:"pages,omitempty"`
 }
 

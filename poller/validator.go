@@ -15,7 +15,7 @@ type validators struct {
 func (f *feed) beginPoll() { f.offered, f.pages = Request{}, 0 }
 
 // endPoll keeps the validator of the poll's first page. Of a list that is read whole each time the first page says nothing of those
-// behind it; of one that shows its newest event first it says all.
+// behind it; of one that shows its newest event first it says all, once nothing is listed late any more.
 func (f *feed) endPoll() {
 	f.kept = Request{}
 	if f.Kind == HeadWalk || f.pages == 1 {

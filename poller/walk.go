@@ -27,15 +27,15 @@ type walk struct {
 	judge   judge
 	guard   guard
 	edge    edge
-	unseen  string // id of the last item listed that is new for sure
-	gone    bool   // something that it listed and did not take in is listed no more
-	goesOn  bool   // the API said that there is a page after the last one walked
-	short   bool   // that page was empty, and the last
-	doubts  int    // how often such an end was not believed
-	stuck   int    // polls in a row that failed at the same request
-	begun   bool   // the head was asked
-	fresh   bool   // the source was never asked before this walk
-	resumed bool   // it began in an earlier poll: the head has moved since
+	unseen  string   // id of the last item listed that is new for sure
+	top     []string // ids of the first page, as many as a boundary has; empty where the walk was resumed from the store
+	goesOn  bool     // the API said that there is a page after the last one walked
+	short   bool     // that page was empty, and the last
+	doubts  int      // how often such an end was not believed
+	stuck   int      // polls in a row that failed at the same request
+	begun   bool     // the head was asked
+	fresh   bool     // the source was never asked before this walk
+	resumed bool     // it began in an earlier poll: the head has moved since
 
 	unchanged bool // the API said so of the list's first page, and all of that was taken in
 
@@ -106,6 +106,11 @@ func (h *headWalk) round(ctx context.Context, told *event.Polled) (again bool, e
 		h.walk = nil
 		return false, nil
 	}
+	defer func() {
+		if err == nil {
+			h.seen = w.Head
+		}
+	}()
 	if done, again, err := h.decide(ctx, w); done {
 		return again, err
 	}
@@ -210,7 +215,7 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 			return err
 		}
 		if page.NotModified && !w.begun {
-			w.unchanged = true
+			w.unchanged, h.seen = true, clock(page)
 			return nil
 		}
 		if !w.begun {
@@ -220,6 +225,9 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 			}
 			w.judge = h.judge(w.pos, w.Head)
 			w.begun = true
+			for _, e := range page.Events[:min(len(page.Events), maxIDs)] {
+				w.top = append(w.top, e.ID)
+			}
 		}
 		if w.guard.repeats(w.Next, page) {
 			return h.repeated()

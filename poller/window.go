@@ -79,7 +79,9 @@ func (w *timeWindow) round(ctx context.Context, told *event.Polled) (again bool,
 		if r.onLost() == LostStop {
 			return false, r.stop(ctx, stored.Generation, &r.pos.common, &r.pos, gap)
 		}
-		r.gap = &gap
+		if !r.pos.Lost { // else it was told when the source stopped
+			r.gap = &gap
+		}
 	}
 	for s := r.step(r.all.since); ; s = r.step(s.until) {
 		r.limit = earlier(s.until, r.head)

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +98,9 @@ func TestABeginningThatTheAPIDoesNotTake(t *testing.T) {
 				t.Fatalf("%s: %v, gaps %+v", policy, err, r.store.gaps)
 			}
 			if policy == LostFromTime {
+				if text := err.Error(); !strings.Contains(text, "from_time can't be done") || !strings.Contains(text, "from_now goes on") {
+					t.Error(text)
+				}
 				r.want(t, "e1")
 				return
 			}

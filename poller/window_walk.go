@@ -91,13 +91,17 @@ func (r *windowRound) narrow(ctx context.Context, s span, c *crowded) error {
 			times = append(times, at)
 		}
 	}
-	slices.SortFunc(times, time.Time.Compare)
 	if r.Order == Oldest && c.whole {
-		if len(times) == 0 || !times[len(times)-1].After(s.since) {
+		switch n := len(times); {
+		case n > 0 && times[n-1].After(s.until): // an API that pays no heed to until has listed all that came before it
+			return nil
+		case n == 0 || !times[n-1].After(s.since):
 			return r.impassable(s, c)
+		default:
+			return r.walk(ctx, span{times[n-1], s.until}, nil)
 		}
-		return r.walk(ctx, span{times[len(times)-1], s.until}, nil)
 	}
+	slices.SortFunc(times, time.Time.Compare)
 	middle := s.since.Add(s.until.Sub(s.since) / 2)
 	if s.since.IsZero() && len(times) > 0 {
 		middle = times[len(times)/2]

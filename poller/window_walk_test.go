@@ -2,6 +2,7 @@ package poller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -176,4 +177,60 @@ func windowLife(t *testing.T, seed uint64) {
 	if err := p.Poll(context.Background()); err != nil || feed.Step == 0 && len(store.commits) != before {
 		t.Errorf("seed %d: an idle poll wrote, or failed: %v", seed, err)
 	}
+}
+
+// A list that pays no heed to a window's end fills its only page with what lies beyond: all of the window came before that.
+func TestAFullPageThatReachesBeyondItsWindow(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newWindowRig(Feed{Order: Oldest, Single: true, Step: time.Hour}, Start{Kind: StartNow})
+		r.shelf.single, r.shelf.open = true, true
+		r.poll(t)
+		var want []string
+		for i := range 60 {
+			time.Sleep(17 * time.Minute)
+			r.shelf.put(fmt.Sprint("e", i), time.Now())
+			want = append(want, fmt.Sprint("e", i))
+		}
+		r.shelf.before = func(q Request) error {
+			if q.Since.After(q.Until) {
+				return &FetchError{Health: event.SourceFailing, Err: errors.New("since lies behind until")}
+			}
+			return nil
+		}
+		r.poll(t)
+		r.want(t, want...)
+	})
+}
+
+// Where an only page is not quite in its order, the next window begins where the page ended, not at the newest event on it.
+func TestAFullPageThatIsNotQuiteInItsOrder(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newWindowRig(Feed{Order: Oldest, Single: true}, Start{Kind: StartEarliest})
+		r.shelf.single = true
+		begun := time.Now()
+		var want []string
+		for i := range 30 {
+			r.shelf.put(fmt.Sprint("e", i), begun.Add(time.Duration(i)*time.Minute))
+			want = append(want, fmt.Sprint("e", i))
+		}
+		time.Sleep(time.Hour)
+		r.feed.Fetcher = hasty{r.shelf}
+		r.restart()
+		r.poll(t)
+		slices.Sort(want)
+		if got := slices.Sorted(slices.Values(r.store.log)); !slices.Equal(got, want) {
+			t.Errorf("taken in %q", got)
+		}
+	})
+}
+
+// hasty is a shelf that lists its last event among the first.
+type hasty struct{ *shelf }
+
+func (l hasty) Fetch(ctx context.Context, r Request) (event.Page, error) {
+	page, err := l.shelf.Fetch(ctx, r)
+	if n := len(page.Events); n == l.size {
+		page.Events = slices.Insert(page.Events[:n-1], 2, l.things[len(l.things)-1])
+	}
+	return page, err
 }

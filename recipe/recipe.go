@@ -148,7 +148,7 @@ type Login struct {
 type Paging struct {
 	Param   string `yaml:"param,omitempty"`   // name of what takes the cursor; empty: the list has one page, unless In is path or url
 	In      string `yaml:"in,omitempty"`      // where it goes: query (the default), body (Param is its path there, and limit, first and window are paths too), header, path ({cursor} in url), or url: the cursor is the next page's address
-	Cursor  string `yaml:"cursor,omitempty"`  // last_id: the id of the page's last item; page or offset: a number that counts; link: the Link header's rel=next; else a path into the response
+	Cursor  string `yaml:"cursor,omitempty"`  // last_id: the id of the page's last item; page or offset: a number that counts; link: the Link header's rel=next; else a path into the response (one of these words as a path has a backslash in front: \offset)
 	Zero    bool   `yaml:"zero,omitempty"`    // page: they are counted from 0, not 1
 	More    string `yaml:"more,omitempty"`    // path to the boolean that says whether there are more pages; without it a page with a cursor and items has a next
 	Done    string `yaml:"done,omitempty"`    // the same the other way round: true at the end of the list

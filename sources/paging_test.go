@@ -149,6 +149,24 @@ func (p *paged) walk(t *testing.T) (ids []string, pages []event.Page) {
 	return nil, nil
 }
 
+// A path may be named as the words that mean something else (Airtable's offset is a text).
+func TestACursorThatIsNamedAsAWord(t *testing.T) {
+	for _, word := range []string{recipe.LastID, recipe.Page, recipe.Offset, recipe.Link} {
+		body := fmt.Sprintf(`{"data":[{"id":"a"}],%q:"itr/7"}`, word)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) }))
+		defer server.Close()
+		r := recipe.HTTP{URL: server.URL, Items: "data", Position: "time_window", Time: "at", Window: recipe.Window{Since: "since"},
+			Paging: recipe.Paging{Param: "c", Cursor: `\` + word}}
+		h, err := New(r, nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page, err := h.Fetch(t.Context(), poller.Request{}); err != nil || page.Next != "itr/7" {
+			t.Errorf("%s: next is %q, %v", word, page.Next, err)
+		}
+	}
+}
+
 func TestEveryCursorInEveryPlace(t *testing.T) {
 	ends := map[string]func(*recipe.Paging){
 		"by more":    func(p *recipe.Paging) { p.More = "more" },
