@@ -46,7 +46,7 @@ PROOFS := ^Test(PowerLoss|PowerLossInRepair|PowerLossInPlacing|Kill|InjectedFaul
 .PHONY: proof
 proof: build ## the store: every power cut of a run, kills, every error of the system, damage, and that wrong stores are found out
 	go test -run '$(PROOFS)' -count 1 -timeout 5m -v ./store
-	go test -skip '$(PROOFS)' -count 1 -timeout 10m ./store
+	go test -skip '$(PROOFS)' -count 1 -timeout 10m ./store -walk.steps 3000
 	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 10m -v ./store
 	@! grep -q TIDINGS_MUTANT bin/tidings || { echo "bin/tidings can be told to do wrong"; exit 1; }
 
@@ -66,8 +66,9 @@ bench: build ## the figures of the README; BENCHTIME is the time of one benchmar
 	go test -run '^$$' -bench . -skip 'Scale|Shrink|UnderTraffic' -benchmem -benchtime $(BENCHTIME) -timeout 2m ./...
 
 .PHONY: bench-scale
-bench-scale: ## the figures of a store with ten million ids and a million events owed: a minute or three, 2 GB of disk
+bench-scale: ## the figures of a store with ten million ids and a million events owed: and of compactions: some minutes, 3 GB of disk
 	go test ./store -run '^$$' -bench '^BenchmarkScale$$' -benchtime 2500x -scale.ids 10000000 -scale.owed 1000000 -timeout 15m -v
+	go test ./store -run '^$$' -bench 'Shrink|UnderTraffic' -benchtime 1x -timeout 10m -v
 
 .PHONY: lint
 lint: ## formatting, modules, vet, modern Go, staticcheck, known vulnerabilities

@@ -83,8 +83,9 @@ func (s *Store) transact(ops []op) error {
 	if err := transact(s.db, ops, 0, s.opt.commit); err != nil {
 		return err
 	}
-	if r := s.replica.Load(); r != nil && !mutant("blind-copy") {
-		r.changed.note(ops)
+	if r := s.replica.Load(); r != nil && !mutant("blind-copy") && !r.changed.note(ops) {
+		s.replica.Store(nil) // so that it notes no more
+		r.giveUp(errBehind)
 	}
 	return nil
 }

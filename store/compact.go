@@ -117,7 +117,7 @@ func (s *Store) compact(ctx context.Context, between func(context.Context, func(
 	if err := remove(copied); err != nil {
 		return c, err
 	}
-	r := &replica{s: s}
+	r := &replica{s: s, giveUp: cancel}
 	s.replica.Store(r)
 	defer s.replica.Store(nil)
 	if err := s.copyAll(ctx, r, copied); err != nil {

@@ -15,6 +15,7 @@ import (
 const (
 	compactTx   = 2 << 20 // bytes read in one transaction and written in another
 	followAfter = 20_000  // changed keys after which a copy follows before it goes on
+	mostKeys    = 250_000 // changed keys, of some 80 bytes each, after which one that is being checked is given up
 	lastKeys    = 4096    // changed keys, and the bytes put under them, that everyone may wait for
 	lastBytes   = 4 << 20
 )
@@ -27,8 +28,9 @@ type changes struct {
 	bytes int
 }
 
-// note is called by the writer after a transaction is durable. What a reader saw before that is noted after it looked.
-func (c *changes) note(ops []op) {
+// note is called by the writer after a transaction is durable. What a reader saw before that is noted after it looked. It reports whether
+// they are still few enough to be kept.
+func (c *changes) note(ops []op) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.keys == nil {
@@ -47,6 +49,7 @@ func (c *changes) note(ops []op) {
 			c.bytes += len(o.value)
 		}
 	}
+	return c.count <= mostKeys
 }
 
 func (c *changes) take() map[string]map[string]struct{} {
@@ -68,6 +71,7 @@ func (c *changes) size() (count, bytes int) {
 type replica struct {
 	s       *Store
 	db      *bolt.DB
+	giveUp  context.CancelCauseFunc
 	changed changes
 	events  int // in its log
 }

@@ -180,6 +180,27 @@ func TestACompactionEndsWithWhatItCopies(t *testing.T) {
 	}
 }
 
+// What is written while a copy is being checked is noted in memory, so there is an end to that.
+func TestACopyWhoseCheckTakesTooLongIsGivenUp(t *testing.T) {
+	h := newHalted()
+	b := fresh(t, Options{Keep: time.Hour, tick: time.Hour, DeepCheck: h.check}, "app")
+	b.backlog(1)
+	done := b.compact()
+	<-h.reached
+	r := b.replica.Load()
+	r.changed.mu.Lock()
+	r.changed.count = mostKeys
+	r.changed.mu.Unlock()
+	b.commit("one more", events(1_000_000, 1)...)
+	if err := <-done; !errors.Is(err, errBehind) {
+		t.Errorf("got %v", err)
+	}
+	b.commit("goes on", events(2_000_000, 1)...)
+	if n := len(b.next("app", 1000, 0).Deliveries); n != 102 {
+		t.Errorf("%d are owed", n)
+	}
+}
+
 // BenchmarkCompactUnderTraffic: how long a commit and a settlement wait while a store with 350 MB in use is compacted, and how long in as much
 // time without that.
 func BenchmarkCompactUnderTraffic(bm *testing.B) {

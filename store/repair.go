@@ -136,7 +136,7 @@ func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
 		return fmt.Errorf("the disk of %s has %s free, and a repair needs room for a second store of %s: make room", r.path, bytesText(free), bytesText(s.pre.size))
 	}
 	if err := errors.Join(os.RemoveAll(r.workDir), os.Mkdir(r.workDir, 0o700)); err != nil {
-		return err
+		return fmt.Errorf("a repair is worked out beside the store, and can't be written there: %w; nothing was changed", err)
 	}
 	if len(r.Report.Damage) == 0 && !o.FromNothing && !s.outline.newer() {
 		switch {

@@ -56,8 +56,8 @@ func readTrace(r io.Reader) ([]call, error) {
 		}
 		thread, rest, ok := strings.Cut(strings.TrimSpace(line), " ")
 		rest = strings.TrimSpace(rest)
-		if !ok || strings.HasPrefix(rest, "+++") || strings.HasPrefix(rest, "---") {
-			continue
+		if !ok || strings.HasPrefix(rest, "+++") || strings.HasPrefix(rest, "---") || rest == "???( <detached ...>" {
+			continue // the last is a thread that the end of the process met in no call
 		}
 		if head, ok := strings.CutSuffix(rest, "<unfinished ...>"); ok {
 			open[thread] = strings.TrimSpace(head)
@@ -189,6 +189,7 @@ func TestReadTrace(t *testing.T) {
 30506 write(1<\x70\x69\x70\x65\x3a\x5b\x31\x5d>, "\x41\x0a", 2) = 2
 30508 fsync(7<\x2f\x74\x2f\x79>(deleted)) = ?
 30508 +++ killed by SIGKILL +++
+30509 ???( <detached ...>
 30506 write(1<\x2f\x74>, "\x41`))
 	if err != nil {
 		t.Fatal(err)

@@ -71,7 +71,7 @@ func walkOn(t *testing.T, seed uint64) {
 	o := smallRuns
 	o.Keep, o.Remember, o.commit = 5*time.Hour, 30*time.Hour, w.commitTx
 	o.DeepCheck = func(ctx context.Context, path string) (CheckReport, error) { return w.halt.check(ctx, path) }
-	w.bench = openAt(t, filepath.Join(t.TempDir(), "store.db"), o)
+	w.bench = openAt(t, filepath.Join(fastDir(t), "store.db"), o)
 	w.topology = topology(w.sinks...)
 	w.topology.Sources[0].Events = event.Filter{"a*", "b", "broken"}
 	w.topology.Sinks[1].Events = event.Filter{"a*"}
