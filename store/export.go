@@ -43,7 +43,7 @@ type Exported struct {
 }
 
 // Export writes where each source stands, what each sink is owed, replays that are not done with what they have left, and every
-// dead letter, as one JSON object a line. It holds a transaction as long as the writing takes: on a store at work, export a backup of it.
+// dead letter, as one JSON object a line. Nothing is written, and nothing may be handed out, as long as that takes: on a store at work, export a backup of it.
 func (s *Store) Export(ctx context.Context, w io.Writer) (lines int, err error) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -54,26 +54,12 @@ func (s *Store) Export(ctx context.Context, w io.Writer) (lines int, err error) 
 		}
 		return enc.Encode(e)
 	}
-	s.mu.Lock()
-	st := s.st
-	s.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(st.sources)) {
-		src := st.sources[name]
-		if err := put(Exported{Kind: "position", Source: name, Identity: src.identity, Position: src.position, Moved: instant(src.moved)}); err != nil {
-			return lines, err
-		}
-	}
-	names := slices.Sorted(maps.Keys(st.sinks))
-	for _, name := range names {
-		err := s.view(func(tx *bolt.Tx) error { return exportOwed(tx, st.sinks[name], st.next, put) })
-		if err != nil {
-			return lines, err
-		}
-		for _, r := range st.sinks[name].replays {
-			if err := s.view(func(tx *bolt.Tx) error { return exportReplay(tx, r, st.sinks[name], put) }); err != nil {
-				return lines, err
-			}
-		}
+	var names []string
+	if err := s.between(ctx, func() error { // nobody changes the state meanwhile
+		names = slices.Sorted(maps.Keys(s.st.sinks))
+		return s.view(func(tx *bolt.Tx) error { return s.st.export(tx, put) })
+	}); err != nil {
+		return lines, err
 	}
 	for _, name := range names {
 		q := event.DeadQuery{Sink: name, Limit: 100}
@@ -96,6 +82,28 @@ func (s *Store) Export(ctx context.Context, w io.Writer) (lines int, err error) 
 		}
 	}
 	return lines, nil
+}
+
+// export writes positions, and what each sink is owed.
+func (st *state) export(tx *bolt.Tx, put func(Exported) error) error {
+	for _, name := range slices.Sorted(maps.Keys(st.sources)) {
+		src := st.sources[name]
+		if err := put(Exported{Kind: "position", Source: name, Identity: src.identity, Position: src.position, Moved: instant(src.moved)}); err != nil {
+			return err
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(st.sinks)) {
+		k := st.sinks[name]
+		if err := exportOwed(tx, k, st.next, put); err != nil {
+			return err
+		}
+		for _, r := range k.replays {
+			if err := exportReplay(tx, r, k, put); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func exportOwed(tx *bolt.Tx, k *sink, next uint64, put func(Exported) error) error {
