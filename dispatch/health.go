@@ -85,9 +85,10 @@ func (l *loop) judge(a attempted, d event.Delivery, r Result) error {
 	held := false
 	if r.RetryAfter > 0 {
 		until := time.Now().Add(min(r.RetryAfter, longest))
-		if held = until.Sub(l.held) >= time.Second; held {
+		if until.After(l.held) {
 			l.held = until
 		}
+		held = l.held.Sub(l.state.HeldUntil) >= time.Second // less is not worth a write
 	}
 	if isDown {
 		if !a.probe { // begun before the sink went down

@@ -7,7 +7,10 @@ import (
 	"tidings/event"
 )
 
-var errRepeats = errors.New("its list repeats a page")
+var (
+	errRepeats = errors.New("its list repeats a page")
+	errShifted = errors.New("its list has moved on under an interrupted walk")
+)
 
 // guard finds a list that goes round in circles, or on for ever without an item. It remembers hashes of the cursors and ids of a
 // walk, a bounded number of them; of a circle that is longer it meets, in a later round, the one cursor that it holds on to, which

@@ -141,3 +141,16 @@ func (e *edge) pass(items []item) {
 		}
 	}
 }
+
+// newer reports whether items, which an interrupted walk found where it goes on, are all newer than what it had reached. Pages that are
+// numbers show that where more was listed meanwhile than had been walked: what stood in between was pushed behind, or off the list.
+func (e *edge) newer(items []item) bool {
+	dated := false
+	for _, it := range items {
+		if it.again || !it.at.IsZero() && !it.at.After(e.at) {
+			return false
+		}
+		dated = dated || !it.at.IsZero()
+	}
+	return dated && !e.at.IsZero()
+}

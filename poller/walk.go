@@ -172,7 +172,7 @@ func (h *headWalk) drop(ctx context.Context) error {
 // failed keeps what a later round can go on with. Where a walk's place was lost, or the position was changed under it, the list is
 // walked again from the head at once.
 func (h *headWalk) failed(ctx context.Context, err error) (restart bool, _ error) {
-	lost := isLost(err) || h.stuck(err)
+	lost := isLost(err) || h.stuck(err) || errors.Is(err, errShifted)
 	restart = errors.Is(err, event.ErrStale) || lost && h.walk != nil && h.walk.begun
 	if lost && h.walk != nil && h.walk.unseen != "" {
 		h.sought = h.walk.unseen
@@ -209,6 +209,7 @@ func (h *headWalk) ask(ctx context.Context, cursor string, told *event.Polled) (
 
 // walkBack fetches page after page until what is settled.
 func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) error {
+	resumed := w.begun
 	for !w.End {
 		page, err := h.ask(ctx, w.Next, told)
 		if err != nil {
@@ -246,6 +247,10 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 		for i := range s.items {
 			s.items[i].again = w.guard.again[s.items[i].ID]
 		}
+		if resumed && w.edge.newer(s.items) {
+			return fmt.Errorf("%s: %w, so it is walked anew", h.label(), errShifted)
+		}
+		resumed = false
 		w.Met = w.Met || slices.ContainsFunc(s.items, w.judge.met)
 		for _, it := range s.items {
 			if !it.known && !it.at.IsZero() && w.judge.recent(it.at) {

@@ -33,8 +33,6 @@ const nasty = "{\"id\": \"evt_2\",\t\"text\": \"<b>\u202e\u009b2J</b>\"}"
 
 func newMorgue(t *testing.T) *morgue {
 	t.Helper()
-	t.Setenv("TIDINGS_SOCKET", "")
-	t.Setenv("RUNTIME_DIRECTORY", "")
 	dir, err := os.MkdirTemp("", "tidings") // its socket's path must be short
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -17,6 +18,10 @@ func TestMain(m *testing.M) {
 	_ = os.Setenv("GORACE", raceOptions)
 	if len(os.Args) > 2 && os.Args[1] == "store" && os.Args[2] == "deep-check" { // started by a test in this process
 		main()
+	}
+	if filepath.Base(os.Args[0]) != "tidings" { // else a test has set them for this process
+		_ = os.Unsetenv("TIDINGS_SOCKET")
+		_ = os.Unsetenv("RUNTIME_DIRECTORY")
 	}
 	testscript.Main(m, map[string]func(){"tidings": main})
 }

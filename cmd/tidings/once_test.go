@@ -9,6 +9,7 @@ import (
 
 // Whoever ends a pass early, cron's timeout for instance, loses nothing and is told to come again.
 func TestOnceInterrupted(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.api.Backfill(3, time.Hour)
 	s.script("on-event.sh", `echo started >>"$(dirname "$0")/started.txt"; exec sleep 60`)

@@ -16,6 +16,7 @@ import (
 // A long list is walked back, slowly, while events arrive at its head and others late behind it: none is missing, none
 // comes twice.
 func TestWalkWhileEventsArrive(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.api.Backfill(5000, 24*time.Hour)
 	s.api.SetFaults(simulator.Faults{Slow: simulator.Fault{Share: 1, For: 20 * time.Millisecond}})
@@ -73,6 +74,7 @@ script:
 // One sink answers 503 all the time and one event is refused for ever at another: what is well goes on as if they were not
 // there, and the refused event ends in the dead letters.
 func TestOneBadSinkAndOnePoisonEvent(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.api.Backfill(300, 24*time.Hour)
 	poison := s.api.Events()[137].ID

@@ -20,6 +20,7 @@ import (
 // What a user does first: the simulated API in one terminal, and in another the daemon with the configuration that the
 // simulator printed. Here it gets three sinks. Each simulated event reaches each of them, once.
 func TestSimulateAndRun(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	sim := s.command("simulate", "--preset", "flatpeak", "--listen", "127.0.0.1:0", "--events", "150", "--rate", "5")
 	stdout, err := sim.StdoutPipe()

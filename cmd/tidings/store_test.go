@@ -16,8 +16,6 @@ import (
 // stocked is a site whose daemon has run: its file sink has everything, its endpoint is down and owed everything.
 func stocked(t *testing.T) *site {
 	t.Helper()
-	t.Setenv("TIDINGS_SOCKET", "")
-	t.Setenv("RUNTIME_DIRECTORY", "")
 	s := newSite(t)
 	s.api.Backfill(300, 24*time.Hour)
 	s.configure("every: 1m\nstart: earliest", `
@@ -69,6 +67,7 @@ func (s *site) says(code int, text string, args ...string) {
 }
 
 func TestStoreCommandsWorkBesideADaemonAndWithoutOne(t *testing.T) {
+	t.Parallel()
 	s := stocked(t)
 	d := s.start()
 	s.eventually("all events in the file", func() bool { return len(s.missing(s.lines("events.jsonl"), "")) == 0 })
@@ -132,6 +131,7 @@ func (s *site) restoreTheBackup() {
 }
 
 func TestRepairNeedsAStoppedDaemonAndAWord(t *testing.T) {
+	t.Parallel()
 	s := ran(t)
 	if out := s.ok("store", "repair"); !strings.Contains(out, "is whole: there is nothing to repair") {
 		t.Errorf("repair: %s", out)
