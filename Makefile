@@ -55,6 +55,7 @@ torture: ## the same, the store's random walk, and the presets, for TIME with ot
 	go test -run '$(PROOFS)' -count 1 -timeout 0 -v ./store -torture.time $(TIME)
 	go test -run '^TestRandomWalk$$' -count 1 -timeout 0 -v ./store -walk.steps 6000 -torture.time $(TIME)
 	go test -tags mutants -run '^TestMutants$$' -count 1 -timeout 0 -v ./store
+	seed=$$(date +%s); TIDINGS_DELIVERY_SEED=$$seed TIDINGS_FAULTS_SEED=$$seed go test -run '^Test(Delivery|Faults)Lose' -count 1 -timeout 0 -v ./cmd/tidings
 	go test -run '^TestConformance$$' -count 1 -timeout 0 ./cmd/tidings -conform.time $(TIME) -conform.from $$(date +%s)000
 
 .PHONY: fuzz

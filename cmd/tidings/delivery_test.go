@@ -22,9 +22,9 @@ import (
 // letters again, settlements fail and the store is closed and opened again. What comes of it: each event is delivered or dead,
 // never both; nothing is delivered twice but across a reopening or a settlement that failed; a pause and a Retry-After are kept.
 //
-// TIDINGS_DELIVERY_SEED repeats one run's draws, as far as goroutines let it.
+// The draws are the same each time, as far as goroutines let them; TIDINGS_DELIVERY_SEED makes others.
 func TestDeliveryLosesAndRepeatsNothing(t *testing.T) {
-	seeds := []uint64{rand.Uint64()}
+	seeds := []uint64{1}
 	if text := os.Getenv("TIDINGS_DELIVERY_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {

@@ -22,9 +22,9 @@ import (
 // events arrive in time and late and the engine is stopped and started again. Once the API behaves every event is at every sink,
 // once; what is missing was no longer listed, and is told as a gap.
 //
-// TIDINGS_FAULTS_SEED repeats one run's draws.
+// The draws are the same each time; TIDINGS_FAULTS_SEED makes others.
 func TestFaultsLoseNothing(t *testing.T) {
-	seeds := []uint64{rand.Uint64(), rand.Uint64()}
+	seeds := []uint64{1, 2}
 	if text := os.Getenv("TIDINGS_FAULTS_SEED"); text != "" {
 		seed, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
