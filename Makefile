@@ -2,7 +2,7 @@
 
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 BENCHTIME ?= 1s
-FUZZTIME  ?= 10s
+FUZZRUNS  ?= 50000x
 TIME      ?= 10m
 SEEDS     ?= 250
 TOOL      := go tool -modfile=tools/go.mod
@@ -59,8 +59,8 @@ torture: ## the same, the store's random walk, and the presets, for TIME with ot
 	go test -run '^TestConformance$$' -count 1 -timeout 0 ./cmd/tidings -conform.time $(TIME) -conform.from $$(date +%s)000
 
 .PHONY: fuzz
-fuzz: ## each fuzz target for FUZZTIME
-	tools/fuzz $(FUZZTIME)
+fuzz: ## each fuzz target, FUZZRUNS times
+	tools/fuzz $(FUZZRUNS)
 
 .PHONY: bench
 bench: build ## the figures of the README; BENCHTIME is the time of one benchmark
