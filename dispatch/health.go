@@ -67,6 +67,7 @@ func (l *loop) judge(a attempted, d event.Delivery, r Result) error {
 		return nil // begun before: a person ends the pause and nothing else
 	}
 	isDown := l.state.Health == event.Down
+	newcomer := d.Attempts == 0 && l.suspects[d.Seq] == 0
 	switch r.Verdict {
 	case Done, Permanent:
 		l.failures = 0
@@ -81,7 +82,13 @@ func (l *loop) judge(a attempted, d event.Delivery, r Result) error {
 		l.suspects.accuse(d.Seq)
 	}
 
-	l.lastRepeated = d.Attempts > 0
+	if newcomer && (a.probe || !isDown) {
+		l.newcomers++
+		if !isDown {
+			l.newcomers = 1
+		}
+		l.nextNewcomer = time.Now().Add(l.Policy.Delay(l.newcomers))
+	}
 	held := false
 	if r.RetryAfter > 0 {
 		until := time.Now().Add(min(r.RetryAfter, longest))

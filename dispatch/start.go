@@ -129,15 +129,8 @@ func (l *loop) probe(now time.Time) (time.Time, error) {
 	switch {
 	case l.probing || l.busy == l.Concurrency:
 		return time.Time{}, nil
-	case now.Before(l.nextProbe) && (!l.lastRepeated || l.full()):
-		return l.nextProbe, nil
 	case now.Before(l.nextProbe):
-		due, err := l.next(1, 0)
-		l.attempt(due.Deliveries, attempted{probe: true})
-		if due.More && !l.probing {
-			return now, err
-		}
-		return l.nextProbe, err
+		return l.probeNewcomer(now)
 	}
 	if _, err := l.next(0, 0); err != nil {
 		return time.Time{}, err
@@ -154,6 +147,22 @@ func (l *loop) probe(now time.Time) (time.Time, error) {
 		l.attempt([]event.Delivery{d}, attempted{probe: true})
 	}
 	return time.Time{}, err
+}
+
+// probeNewcomer tries a sink that is down before its time, with one that was never tried: newcomers have a schedule of their own.
+func (l *loop) probeNewcomer(now time.Time) (time.Time, error) {
+	switch {
+	case l.full() || !l.nextNewcomer.Before(l.nextProbe):
+		return l.nextProbe, nil
+	case now.Before(l.nextNewcomer):
+		return l.nextNewcomer, nil
+	}
+	due, err := l.newcomer()
+	l.attempt(due.Deliveries, attempted{probe: true})
+	if due.More && !l.probing {
+		return now, err
+	}
+	return l.nextProbe, err
 }
 
 func (l *loop) next(fresh, retries int) (Due, error) {
@@ -204,7 +213,7 @@ func (l *loop) attempt(due []event.Delivery, kind attempted) {
 	for batch := range slices.Chunk(due, l.Batch) {
 		a := kind
 		a.batch = batch
-		a.alone = len(batch) == 1 && l.suspects[batch[0].Seq]
+		a.alone = len(batch) == 1 && l.suspects[batch[0].Seq] == convicted
 		l.occupy(a, 1)
 		if l.Concurrency == 1 {
 			l.retriesTurn = !a.retry

@@ -69,6 +69,38 @@ func TestOneEventThatSaysTheSinkIsDownDelaysNoOther(t *testing.T) {
 	}
 }
 
+// A sink that a few poison events hold down knows nothing of the next event: that one is tried soon, even when the last one to be
+// tried for the first time was poison too, and when poison makes the sink say that it is down.
+func TestPoisonThatComesToADownSinkDelaysTheNextEventLittle(t *testing.T) {
+	for name, verdict := range map[string]Verdict{"retry": Retry, "the sink is down": SinkDown} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				q := newQueue(t)
+				w, _ := newWorker(q, func(_ context.Context, d event.Delivery) Result {
+					if d.Seq <= 3 {
+						return Result{Verdict: verdict, Reason: "refused"}
+					}
+					return Result{Verdict: Done}
+				})
+				q.add(2)
+				stop := running(t, w)
+				time.Sleep(10 * time.Hour)
+				q.add(1)
+				time.Sleep(10 * time.Millisecond)
+				if q.now().Health != event.Down {
+					t.Fatalf("state %+v, want it down: the premise of this test", q.now())
+				}
+				q.add(1)
+				time.Sleep(5 * time.Second)
+				if done := get(q, func() []uint64 { return q.done }); !slices.Equal(done, []uint64{4}) {
+					t.Errorf("delivered %v, want 4", done)
+				}
+				stop()
+			})
+		})
+	}
+}
+
 func TestWhatTheQueueForgotIsNotAttemptedTwiceAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		q := newQueue(t)

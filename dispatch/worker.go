@@ -11,8 +11,8 @@
 //   - A sink goes down after downAfter failures in a row over at least two events, when a batch of at least two fresh ones fails
 //     as a whole, when it says so itself, or when MaxFailing deliveries fail singly. Then one delivery at a time probes it, on
 //     the policy's schedule. A sign of life brings it up at once: a success, or an event refused for good, which shows that
-//     the sink works. A down sink whose last try was a repeat is also probed with the first fresh event that comes, so that a
-//     few events that always fail can't keep others waiting.
+//     the sink works. Events that were never tried probe a down sink on a schedule of their own, as if they alone had failed,
+//     so that a few events that always fail can't keep others waiting.
 //   - A sink that is paused is left alone until the stored state says otherwise.
 //   - A batch has at most batchBytes of events and askStep events more.
 package dispatch
@@ -97,8 +97,9 @@ type loop struct {
 	failures     int       // in a row
 	firstFailed  uint64    // the delivery that began this row
 	othersFailed bool      // another one failed in it too
-	lastRepeated bool      // the last failure was of a delivery that had failed before
 	nextProbe    time.Time // down: no scheduled probe before
+	newcomers    int       // down: deliveries that failed at their first try, the one that made it down included
+	nextNewcomer time.Time // down: no probe with one that was never tried before
 	held         time.Time // no attempt before: the sink asked for it
 
 	settledAt time.Time // a delivery was settled for good, or the run began
