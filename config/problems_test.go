@@ -136,6 +136,8 @@ func TestProblems(t *testing.T) {
 
 		"no kind of sink":   {goodSource + "sinks: {b: {timeout: 3s}}\n", `2:9: sinks.b: does not say where to deliver to: write http, file or exec`},
 		"two kinds of sink": {goodSource + "sinks: {b: {file: {path: /x}, exec: {command: [x]}}}\n", `2:31: sinks.b.exec: stands beside file: a sink has one of http, file and exec`},
+		"odd password":      {goodSource + "sinks: {b: {http: {url: 'http://u:hush/hush-1234@x/'}}}\n", `2:25: sinks.b.http.url: can't be read: it must be http://HOST/PATH, https://HOST/PATH or unix:/SOCKET:/PATH, and a user or password in it have %40 for @, %2F for / and so on`},
+		"@ in a password":   {goodSource + "sinks: {b: {http: {url: 'http://u:hush-1@hush-1234@x:0/'}}}\n", `2:25: sinks.b.http.url: is "http://x:0/" with a port that is none: write a number from 1 to 65535`},
 		"sink url":          {goodSource + "sinks: {b: {http: {url: 'ftp://u:pw@x/?key=hush-1234'}}}\n", `2:25: sinks.b.http.url: is "ftp://x/", and must be http://HOST/PATH, https://HOST/PATH or unix:/SOCKET:/PATH`},
 		"unix url":          {goodSource + "sinks: {b: {http: {url: 'unix:app.sock'}}}\n", `2:25: sinks.b.http.url: is "unix:app.sock", and must be unix:, the absolute path of a socket, a colon, and a path (unix:/run/app.sock:/webhooks)`},
 		"no url":            {goodSource + "sinks: {b: {http: {}}}\n", `2:13: sinks.b.http.url: is missing: http://, https:// or unix:/SOCKET:/PATH`},

@@ -32,7 +32,7 @@ func (d *decoder) httpSinkTable(s *Sink, h *HTTPSink) table {
 }
 
 // userinfo is what stands before the host of a URL and may be a password.
-var userinfo = regexp.MustCompile(`://[^/@]*@`)
+var userinfo = regexp.MustCompile(`//[^/?]*@`)
 
 // sinkURL reads http://…, https://…, or unix:/SOCKET:/PATH.
 func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
@@ -42,8 +42,7 @@ func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
 		return
 	}
 	h.URL = event.NewSecret(text.text)
-	s.Target, _, _ = strings.Cut(text.written, "?")
-	s.Target = userinfo.ReplaceAllString(s.Target, "://")
+	s.Target, _, _ = strings.Cut(userinfo.ReplaceAllString(text.written, "//"), "?")
 	if text.interpolated {
 		h.Shown, h.Hide = s.Target, text.outside
 	}
@@ -59,6 +58,8 @@ func (d *decoder) sinkURL(v value, s *Sink, h *HTTPSink) {
 	}
 	u, err := url.Parse(text.text)
 	switch {
+	case (err != nil || u.Hostname() == "") && strings.Contains(text.text, "@"): // what of it is a password can't be told
+		d.problem(v, "can't be read: it must be %s, and a user or password in it have %%40 for @, %%2F for / and so on", want)
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		d.problem(v, "is %q, and must be %s", name, want)
 	case !validPort(u.Port()):
