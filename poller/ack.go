@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"tidings/event"
@@ -65,8 +64,10 @@ func (q *ackQueue) round(ctx context.Context, told *event.Polled) (again bool, e
 	taken, guard := 0, newGuard()
 	for cursor := ""; ; {
 		page, err := q.fetch(ctx, Request{Cursor: cursor}, told)
-		if err == nil && guard.repeats(cursor, page) {
-			err = fmt.Errorf("%s: %w, so it is read no further; if it goes on, look at the paging that is configured", q.label(), errRepeats)
+		if err == nil {
+			if err = guard.pass(cursor, page); err != nil {
+				err = q.endless(err, "it is read no further")
+			}
 		}
 		if err != nil {
 			// What was listed before the failure is taken in and acknowledged; the next poll begins at the head.

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"errors"
+	"fmt"
 	"hash/maphash"
 
 	"tidings/event"
@@ -9,6 +10,7 @@ import (
 
 var (
 	errRepeats = errors.New("its list repeats a page")
+	errEmpty   = fmt.Errorf("%d pages of its list in a row have nothing on them, and each names another", maxEmpty)
 	errShifted = errors.New("its list has moved on under an interrupted walk")
 )
 
@@ -27,16 +29,16 @@ type guard struct {
 
 const (
 	maxSeen  = 1 << 17
-	maxEmpty = 1000
+	maxEmpty = 100
 )
 
 func newGuard() guard {
 	return guard{seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, again: map[string]bool{}}
 }
 
-// repeats reports whether page, asked for with cursor, was listed before in this walk. A single item that is listed twice
-// is no repeated page, nor is the last page of a list: no circle goes through it.
-func (g *guard) repeats(cursor string, page event.Page) bool {
+// pass returns an error where page, asked for with cursor, was listed before in this walk, or where the list goes on without an item.
+// A single item that is listed twice is no repeated page, nor is the last page of a list: no circle goes through it.
+func (g *guard) pass(cursor string, page event.Page) error {
 	before := 0
 	clear(g.again)
 	for _, e := range page.Events {
@@ -52,10 +54,21 @@ func (g *guard) repeats(cursor string, page event.Page) bool {
 	if g.empty++; len(page.Events) > 0 {
 		g.empty = 0
 	}
-	if page.Next == "" {
-		return false
+	switch {
+	case page.Next == "":
+		return nil
+	case again || page.Next == cursor || 2*before > len(page.Events):
+		return errRepeats
+	case g.empty >= maxEmpty:
+		return errEmpty
 	}
-	return again || g.empty > maxEmpty || page.Next == cursor || 2*before > len(page.Events)
+	return nil
+}
+
+// endless is the error of a list that the guard doesn't let go on; so says what is done about it.
+func (f *feed) endless(err error, so string) error {
+	return fmt.Errorf("%s: %w, so %s; if it goes on, look at the paging that is configured, whose more, done and size say where a list ends",
+		f.label(), err, so)
 }
 
 // add reports whether s was there already.

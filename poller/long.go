@@ -93,8 +93,8 @@ func (h *headWalk) refetch(ctx context.Context, w *walk, s *stretch, told *event
 		if err != nil {
 			return nil, err
 		}
-		if guard.repeats(cursor, page) {
-			return nil, h.repeated()
+		if err := guard.pass(cursor, page); err != nil {
+			return nil, h.circling(err)
 		}
 		part := stretch{cursor: cursor, behind: behind}
 		if part.items, err = h.look(w.judge, page, &behind, told); err != nil {

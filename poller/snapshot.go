@@ -29,7 +29,7 @@ type snapshotRound struct {
 	harvest harvest
 	told    *event.Polled
 	changes map[string]resource // what the harvest makes of the position; the zero resource is deleted
-	listed  map[string]bool
+	listed  map[string]resource
 	head    time.Time
 	partial bool // an item could not be read, or there may be more than the one page that the API gives: nothing is known to be missing
 	back    bool // something that was missing is listed again
@@ -39,7 +39,7 @@ func (s *snapshot) round(ctx context.Context, told *event.Polled) (again bool, e
 	if err := s.load(); err != nil {
 		return false, err
 	}
-	r := &snapshotRound{snapshot: s, told: told, harvest: s.newHarvest(s.generation), changes: map[string]resource{}, listed: map[string]bool{}}
+	r := &snapshotRound{snapshot: s, told: told, harvest: s.newHarvest(s.generation), changes: map[string]resource{}, listed: map[string]resource{}}
 	fresh, due := s.try(&s.pos.common)
 	if due {
 		if err := s.keep(ctx, r); err != nil {
@@ -55,8 +55,8 @@ func (s *snapshot) round(ctx context.Context, told *event.Polled) (again bool, e
 		if page.NotModified {
 			return false, nil
 		}
-		if guard.repeats(cursor, page) {
-			return false, fmt.Errorf("%s: %w, so nothing is known to be missing from it; if it goes on, look at the paging that is configured", s.label(), errRepeats)
+		if err := guard.pass(cursor, page); err != nil {
+			return false, s.endless(err, "nothing is known to be missing from it")
 		}
 		if r.head.IsZero() {
 			r.head = clock(page)
@@ -108,8 +108,12 @@ func (r *snapshotRound) take(ctx context.Context, page event.Page) error {
 			}
 			continue
 		}
-		r.listed[e.Resource] = true
 		now := resource{version: hashVersion(e.ID)}
+		if before, twice := r.listed[e.Resource]; twice && before != now {
+			return fmt.Errorf("%s lists the resource %.100q twice, and not as the same, so this poll ends there; if it goes on, changes.resource is not what "+
+				"tells its resources apart: correct that key", r.label(), e.Resource)
+		}
+		r.listed[e.Resource] = now
 		was, known := r.resource(e.Resource)
 		if known && was == now {
 			r.told.Repeated++
@@ -215,7 +219,7 @@ func (r *snapshotRound) end(ctx context.Context) error {
 	missing := false
 	for _, id := range pos.ids() {
 		was, known := r.resource(id)
-		if r.listed[id] || r.partial || !known {
+		if _, listed := r.listed[id]; listed || r.partial || !known {
 			continue
 		}
 		if !was.missing {

@@ -212,6 +212,34 @@ func TestAPositionThatIsSetBack(t *testing.T) {
 	})
 }
 
+// What is listed twice under one id is no change, for ever, between the one and the other.
+func TestTwoResourcesByOneID(t *testing.T) {
+	for name, size := range map[string]int{"on one page": 10, "on two pages": 1} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				r := newSnapshotRig(Start{Kind: StartNow})
+				r.shelf.size = size
+				r.shelf.has("a", "1")
+				r.shelf.has("b", "1")
+				r.poll(t)
+				r.shelf.things = append(r.shelf.things, event.Event{ID: "a#2", Resource: "a", Data: []byte("{}")})
+				for range 3 {
+					err := r.Poll(t.Context())
+					if err == nil || !strings.Contains(err.Error(), `"a"`) || !strings.Contains(err.Error(), "changes.resource") {
+						t.Fatalf("%v", err)
+					}
+				}
+				r.shelf.things[2] = r.shelf.things[0] // the same twice is harmless
+				r.poll(t)
+				r.wantIdle(t)
+				r.shelf.has("b", "2")
+				r.poll(t)
+				r.wantChanges(t, "updated b")
+			})
+		})
+	}
+}
+
 func TestTooManyResources(t *testing.T) {
 	in(t, func(t *testing.T) {
 		r := newSnapshotRig(Start{Kind: StartNow})

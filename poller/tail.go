@@ -3,7 +3,6 @@ package poller
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -65,8 +64,10 @@ func (t *tailCursor) round(ctx context.Context, told *event.Polled) (again bool,
 			}
 		}
 		idle := page.Idle || page.NotModified || page.Next == "" || len(page.Events) == 0 && page.Next == request.Cursor
-		if !idle && guard.repeats(request.Cursor, page) {
-			return false, fmt.Errorf("%s: %w, so it is read no further; if it goes on, look at the paging that is configured", t.label(), errRepeats)
+		if !idle {
+			if err := guard.pass(request.Cursor, page); err != nil {
+				return false, t.endless(err, "it is read no further")
+			}
 		}
 		if err := t.take(ctx, request.Cursor, page, idle, told); err != nil || idle {
 			return false, err

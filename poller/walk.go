@@ -177,7 +177,7 @@ func (h *headWalk) failed(ctx context.Context, err error) (restart bool, _ error
 	if lost && h.walk != nil && h.walk.unseen != "" {
 		h.sought = h.walk.unseen
 	}
-	if lost || errors.Is(err, errRepeats) {
+	if lost || errors.Is(err, errRepeats) || errors.Is(err, errEmpty) {
 		if err := h.drop(ctx); err != nil && !errors.Is(err, event.ErrStale) {
 			return false, err
 		}
@@ -230,8 +230,8 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 				w.top = append(w.top, e.ID)
 			}
 		}
-		if w.guard.repeats(w.Next, page) {
-			return h.repeated()
+		if err := w.guard.pass(w.Next, page); err != nil {
+			return h.circling(err)
 		}
 		if w.goesOn && !w.Met && len(page.Events) == 0 && page.Next == "" {
 			if w.doubt() {
@@ -267,9 +267,7 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 	return nil
 }
 
-func (h *headWalk) repeated() error {
-	return fmt.Errorf("%s: %w, so nothing of this walk is taken in; if it goes on, look at the paging that is configured", h.label(), errRepeats)
-}
+func (h *headWalk) circling(err error) error { return h.endless(err, "nothing of this walk is taken in") }
 
 // maxDoubts is how often a list is asked again that ends in a place where it had more before. What stands there may be lost to us if
 // the API is believed in a bad moment.

@@ -48,8 +48,8 @@ func (r *windowRound) pass(ctx context.Context, s span, first *event.Page) (page
 			}
 			page = &asked
 		}
-		if guard.repeats(cursor, *page) {
-			return pages, fresh, fmt.Errorf("%s: %w, so its place stays where it is; if it goes on, look at the paging that is configured", r.label(), errRepeats)
+		if err := guard.pass(cursor, *page); err != nil {
+			return pages, fresh, r.endless(err, "its place stays where it is")
 		}
 		n, err := r.take(*page)
 		if err != nil {
