@@ -3,7 +3,6 @@ package simulator
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -85,18 +84,6 @@ func APIs() []Simulated {
 		{"svix-consumer", "Svix polling endpoint that keeps its consumers' positions", func(o Options) API { return NewSvixConsumer(o) }},
 		{"utilityapi", "UtilityAPI account", func(o Options) API { return NewUtilityAPI(o) }},
 	}
-}
-
-// New makes an account of the API that the preset with this name polls. Its error says which there are.
-func New(name string, o Options) (API, error) {
-	var names []string
-	for _, s := range APIs() {
-		if s.Name == name {
-			return s.New(o), nil
-		}
-		names = append(names, s.Name)
-	}
-	return nil, fmt.Errorf("no API is simulated for a preset %q; there are those of %v", name, names)
 }
 
 // Facts returns all that happened, in the order in which the API would list it, oldest first.

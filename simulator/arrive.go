@@ -30,17 +30,6 @@ func (a *account) AddAt(t time.Time, types ...string) []Event {
 	return events(added)
 }
 
-// AddRaw adds an item as it is given: one without an id, one that is not an object, a huge one, another one with an old id.
-// It must be valid JSON for the page to be. The id is what cursors and GET /events/{id} find it by.
-func (a *account) AddRaw(t time.Time, id, typ string, raw []byte) Event {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.seq++
-	e := &entry{Event: Event{ID: id, Type: typ, Time: t.UTC().Truncate(time.Second), Raw: slices.Clone(raw)}, seq: a.seq}
-	a.list.insert(e)
-	return e.Event
-}
-
 // Backfill adds n random events that happened at random moments of the time before now, many of them in the same seconds.
 func (a *account) Backfill(n int, over time.Duration) {
 	a.mu.Lock()

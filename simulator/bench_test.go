@@ -9,10 +9,11 @@ import (
 func BenchmarkPage(b *testing.B) {
 	f := NewFlatpeak(Options{})
 	f.Backfill(100_000, 24*time.Hour)
+	all := func(*entry) bool { return true }
 	middle := f.Events()[50_000].ID
 	b.ReportAllocs()
 	for b.Loop() {
-		if page, _, ok := f.page(listQuery{limit: 100, after: middle}); !ok || len(page) != 100 {
+		if page, _, ok := f.newestFirst(cursorQuery{limit: 100, after: middle, wants: all}); !ok || len(page) != 100 {
 			b.Fatal(len(page))
 		}
 	}

@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -139,7 +140,7 @@ func (f *Faults) set(name, value string) error {
 	if name == keepName {
 		n, err := strconv.Atoi(value)
 		if err != nil || n < 1 {
-			return fmt.Errorf("keep wants a number of events, 1 or more, such as keep=500")
+			return errors.New("keep wants a number of events, 1 or more, such as keep=500")
 		}
 		f.Keep = n
 		return nil

@@ -15,7 +15,6 @@ type Flatpeak struct {
 	accountID, key string
 	live           bool
 	tokenLife      time.Duration
-	tokenKey       uint64 // changed by Revoke
 }
 
 // NewFlatpeak makes an account without events.
@@ -35,12 +34,6 @@ func NewFlatpeak(o Options) *Flatpeak {
 	f.live = strings.HasPrefix(f.key, "sk_live_")
 	return f
 }
-
-// AccountID returns the account's id, the user name of a login.
-func (f *Flatpeak) AccountID() string { return f.accountID }
-
-// APIKey returns the account's API key, the password of a login.
-func (f *Flatpeak) APIKey() string { return f.key }
 
 // With returns the parameters of the preset flatpeak that reach this account at base.
 func (f *Flatpeak) With(base string) map[string]string {

@@ -24,7 +24,6 @@ func (f *Flatpeak) login(w http.ResponseWriter, r *http.Request) {
 		f.stats.Denied++
 	}
 	number := f.stats.Logins
-	tokenKey := f.tokenKey
 	f.mu.Unlock()
 	if !good {
 		f.refuse(w, http.StatusUnauthorized, "credentials_invalid", "Account ID or API key is wrong")
@@ -32,24 +31,14 @@ func (f *Flatpeak) login(w http.ResponseWriter, r *http.Request) {
 	}
 	now := f.now()
 	f.send(w, styles[0].append(nil, object{
-		{"bearer_token", f.token(tokenKey, number, now)}, {"expires_in", int(f.tokenLife / time.Second)}, {"live_mode", f.live},
+		{"bearer_token", f.token(number, now)}, {"expires_in", int(f.tokenLife / time.Second)}, {"live_mode", f.live},
 	}, 0))
-}
-
-// Revoke makes every token given so far worthless, before its time.
-func (f *Flatpeak) Revoke() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.tokenKey++
 }
 
 // authorized reports whether the request carries a token that is good, and answers 401 if not, or if that fault strikes.
 func (f *Flatpeak) authorized(w http.ResponseWriter, r *http.Request) bool {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	f.mu.Lock()
-	good := ok && f.tokenGood(token)
-	f.mu.Unlock()
-	return f.allowed(w, good, "token_invalid", "The bearer token is missing, expired or unknown")
+	return f.allowed(w, ok && f.tokenGood(token), "token_invalid", "The bearer token is missing, expired or unknown")
 }
 
 type tokenClaims struct {
@@ -60,27 +49,26 @@ type tokenClaims struct {
 }
 
 // token makes a JWT, so that nothing about tokens has to be kept.
-func (f *Flatpeak) token(tokenKey uint64, number int, now time.Time) string {
+func (f *Flatpeak) token(number int, now time.Time) string {
 	claims, err := json.Marshal(tokenClaims{f.accountID, number, now.Unix(), now.Add(f.tokenLife).Unix()})
 	if err != nil {
 		panic(err) // a struct of numbers and text
 	}
 	enc := base64.RawURLEncoding
 	text := enc.EncodeToString([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + enc.EncodeToString(claims)
-	return text + "." + f.sign(tokenKey, text)
+	return text + "." + f.sign(text)
 }
 
-func (f *Flatpeak) sign(tokenKey uint64, text string) string {
-	key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, f.seed), tokenKey)
-	mac := hmac.New(sha256.New, key)
+func (f *Flatpeak) sign(text string) string {
+	mac := hmac.New(sha256.New, binary.BigEndian.AppendUint64(nil, f.seed))
 	_, _ = fmt.Fprintf(mac, "%s\n%s\n%s", f.accountID, f.key, text)
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// tokenGood reports whether token was made here, is not revoked and not expired. f.mu is held.
+// tokenGood reports whether token was made here and is not expired.
 func (f *Flatpeak) tokenGood(token string) bool {
 	dot := strings.LastIndexByte(token, '.')
-	if dot < 0 || !hmac.Equal([]byte(f.sign(f.tokenKey, token[:dot])), []byte(token[dot+1:])) {
+	if dot < 0 || !hmac.Equal([]byte(f.sign(token[:dot])), []byte(token[dot+1:])) {
 		return false
 	}
 	_, middle, _ := strings.Cut(token[:dot], ".")

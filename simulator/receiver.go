@@ -22,12 +22,10 @@ type ReceiverOptions struct {
 // webhook-id. What it refuses it answers with 503 and does not count as received. GET /_simulator/received lists what it
 // accepted, as JSON lines in the order of the first acceptance.
 type Receiver struct {
-	bodies bool
+	o ReceiverOptions
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows; never held while a client is served
 	r       *rand.Rand
-	refuse  float64
-	slow    time.Duration
 	down    bool
 	refused map[string]bool // ids that are refused
 	index   map[string]int  // id -> its place in order
@@ -53,8 +51,7 @@ type ReceiverStats struct {
 // NewReceiver makes a receiver that has received nothing.
 func NewReceiver(o ReceiverOptions) *Receiver {
 	return &Receiver{
-		bodies: o.Bodies, refuse: o.Refuse, slow: o.Slow, r: rand.New(rand.NewPCG(o.Seed, 3)),
-		refused: map[string]bool{}, index: map[string]int{},
+		o: o, r: rand.New(rand.NewPCG(o.Seed, 3)), refused: map[string]bool{}, index: map[string]int{},
 	}
 }
 
@@ -63,20 +60,6 @@ func (c *Receiver) SetDown(down bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.down = down
-}
-
-// SetRefuse changes the share of requests that are refused.
-func (c *Receiver) SetRefuse(share float64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.refuse = share
-}
-
-// SetSlow changes how long each answer is held back.
-func (c *Receiver) SetSlow(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.slow = d
 }
 
 // RefuseIDs makes the receiver refuse these events, and no others, until it is called again.
@@ -121,10 +104,7 @@ func (c *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body can't be read: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	c.mu.Lock()
-	slow := c.slow
-	c.mu.Unlock()
-	if !wait(r.Context(), slow) {
+	if !wait(r.Context(), c.o.Slow) {
 		return
 	}
 	if !c.take(id, body) {
@@ -139,7 +119,7 @@ func (c *Receiver) take(id string, body []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Requests++
-	if c.down || c.refused[id] || c.refuse > 0 && c.r.Float64() < c.refuse {
+	if c.down || c.refused[id] || c.o.Refuse > 0 && c.r.Float64() < c.o.Refuse {
 		c.stats.Refused++
 		return false
 	}
@@ -150,7 +130,7 @@ func (c *Receiver) take(id string, body []byte) bool {
 		return true
 	}
 	c.index[id] = len(c.order)
-	if !c.bodies {
+	if !c.o.Bodies {
 		body = nil
 	}
 	c.order = append(c.order, Received{ID: id, Count: 1, Body: body})

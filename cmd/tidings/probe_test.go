@@ -27,10 +27,11 @@ type probing struct {
 
 func newProbing(t *testing.T, preset, settings string) *probing {
 	t.Helper()
-	api, err := simulator.New(preset, simulator.Options{Seed: 7})
+	found, err := findSimulated([]string{preset})
 	if err != nil {
 		t.Fatal(err)
 	}
+	api := found[0].New(simulator.Options{Seed: 7})
 	p := &probing{site: &site{t: t, dir: t.TempDir()}, api: api, server: httptest.NewServer(api)}
 	t.Cleanup(p.server.Close)
 	p.with = api.With(p.server.URL)
