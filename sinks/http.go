@@ -3,6 +3,7 @@ package sinks
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -91,7 +92,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 			return nil, err
 		}
 		h.keys = append(h.keys, key)
-		h.secrets = append(h.secrets, secret)
+		h.hide(strings.TrimPrefix(secret.Reveal(), "whsec_"))
 	}
 	longestFirst(h.secrets)
 	h.client = &http.Client{
@@ -126,6 +127,7 @@ func (h *HTTP) target(transport *http.Transport) error {
 	}
 	if password, set := u.User.Password(); set {
 		h.hide(password)
+		h.hide(base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))) // as it is sent
 	}
 	h.hideQuery(u.RawQuery)
 	h.url = u.String()
@@ -144,11 +146,16 @@ func (h *HTTP) show(path string) {
 
 func (h *HTTP) hide(text string) { h.secrets = append(h.secrets, event.NewSecret(text)) }
 
+// hideQuery hides the values of a query, as they are written and as they are meant, and what has no value.
 func (h *HTTP) hideQuery(query string) {
-	values, _ := url.ParseQuery(query)
-	for _, all := range values {
-		for _, v := range all {
-			h.hide(v)
+	for part := range strings.SplitSeq(query, "&") {
+		name, value, found := strings.Cut(part, "=")
+		if !found {
+			value = name
+		}
+		h.hide(value)
+		if meant, err := url.QueryUnescape(value); err == nil {
+			h.hide(meant)
 		}
 	}
 }
