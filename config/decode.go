@@ -107,6 +107,13 @@ func (d *decoder) problemAtKey(v value, format string, args ...any) {
 	d.problem(v, format, args...)
 }
 
+// require says that key is missing in v, unless it was found.
+func (d *decoder) require(v value, found map[string]value, key, want string) {
+	if _, ok := found[key]; !ok && !d.broken[v.path] {
+		d.problemAtKey(value{path: join(v.path, key), key: v.key}, "is missing: %s", want)
+	}
+}
+
 // object reads a mapping by its table and returns the values that it has, by key.
 func (d *decoder) object(v value, t table) map[string]value {
 	if d.onTable != nil {
@@ -134,29 +141,28 @@ func (d *decoder) object(v value, t table) map[string]value {
 
 // unknown says of a key what it might have been.
 func (d *decoder) unknown(e entry) {
-	e.at = e.value.key
 	here := d.tables[len(d.tables)-1]
 	if text, ok := here.absent[e.key]; ok {
-		d.problem(e.value, "%s", text)
+		d.problemAtKey(e.value, "%s", text)
 		return
 	}
 	for _, key := range here.keys() {
 		if slices.Contains(here.below[key], e.key) {
-			d.problem(e.value, "is not a key of %s: it belongs under %s", here.what, join(here.path, key))
+			d.problemAtKey(e.value, "is not a key of %s: it belongs under %s", here.what, join(here.path, key))
 			return
 		}
 	}
 	for _, outer := range slices.Backward(d.tables[:len(d.tables)-1]) {
 		if slices.Contains(outer.keys(), e.key) {
-			d.problem(e.value, "is not a key of %s: it belongs to %s, as %s", here.what, outer.what, join(outer.path, e.key))
+			d.problemAtKey(e.value, "is not a key of %s: it belongs to %s, as %s", here.what, outer.what, join(outer.path, e.key))
 			return
 		}
 	}
 	if near := nearest(e.key, here.keys()); near != "" {
-		d.problem(e.value, "is not a key of %s: did you mean %s?", here.what, near)
+		d.problemAtKey(e.value, "is not a key of %s: did you mean %s?", here.what, near)
 		return
 	}
-	d.problem(e.value, "is not a key of %s: it has %s", here.what, strings.Join(here.keys(), ", "))
+	d.problemAtKey(e.value, "is not a key of %s: it has %s", here.what, strings.Join(here.keys(), ", "))
 }
 
 // nearest returns the one of names that is most like name, if any is like it.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -76,12 +77,7 @@ func checkReference(kind, name string) error {
 
 // interpolated reports whether text refers to anything outside the file.
 func interpolated(parts []part) bool {
-	for _, p := range parts {
-		if p.kind != "" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(parts, func(p part) bool { return p.kind != "" })
 }
 
 // resolve returns what a reference stands for, once per reference and load. A problem at v says why it can't be had.

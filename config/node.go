@@ -49,33 +49,28 @@ func (d *decoder) child(path string, key place, n ast.Node) value {
 		switch t := n.(type) {
 		case *ast.AnchorNode:
 			n = t.Value
-			continue
 		case *ast.AliasNode:
 			v.at = placeOf(t.GetToken())
 			target := d.anchors[t.Value.GetToken().Value]
 			if target == nil || !before(target, t) {
 				d.problem(v, "no anchor &%s stands before this alias", t.Value.GetToken().Value)
-				v.node = nil
-				d.broken[path] = true
 				return v
 			}
 			n = target.Value
-			continue
 		case *ast.TagNode:
 			if tag := t.GetToken().Value; tag != "!!str" {
 				v.at = placeOf(t.GetToken())
 				d.problem(v, "has the tag %s, and tags mean nothing here: remove it", tag)
-				d.broken[path] = true
 				return v
 			}
 			v.text = true
 			n = t.Value
-			continue
 		case *ast.NullNode:
 			return v
+		default:
+			v.node, v.at = n, begin(n)
+			return v
 		}
-		v.node, v.at = n, begin(n)
-		return v
 	}
 	return v
 }

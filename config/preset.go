@@ -111,8 +111,8 @@ func (d *decoder) with(v value, preset *recipe.Preset, s *Source) {
 	}})
 	found := d.object(v, t)
 	for _, param := range slices.Sorted(maps.Keys(preset.With)) {
-		if _, given := found[param]; !given && preset.With[param].Required && !d.broken[v.path] {
-			d.problemAtKey(value{path: join(v.path, param), key: v.key}, "is missing: %s", about(preset.With[param]))
+		if preset.With[param].Required {
+			d.require(v, found, param, about(preset.With[param]))
 		}
 	}
 }

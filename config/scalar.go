@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -143,21 +144,19 @@ func (d *decoder) secrets(v value, want string) map[string]event.Secret {
 // oneOf reads one of a few words into to.
 func (d *decoder) oneOf(to *string, words ...string) func(value) {
 	return func(v value) {
-		s, ok := d.text(v, "one of "+strings.Join(words, ", "))
+		want := "one of " + strings.Join(words, ", ")
+		s, ok := d.text(v, want)
 		if !ok {
 			return
 		}
-		for _, w := range words {
-			if s.text == w {
-				*to = w
-				return
-			}
+		if slices.Contains(words, s.text) {
+			*to = s.text
+			return
 		}
-		hint := "one of " + strings.Join(words, ", ")
 		if near := nearest(s.text, words); near != "" && !s.interpolated {
-			hint = near
+			want = near
 		}
-		d.problem(v, "is %s, and must be %s", s.show(), hint)
+		d.problem(v, "is %s, and must be %s", s.show(), want)
 	}
 }
 

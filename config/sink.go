@@ -64,7 +64,7 @@ func (d *decoder) sink(v value, s *Sink, c *Config) {
 		at, ok := found[k]
 		switch {
 		case ok && kind != "":
-			d.problemAtKey(value{path: at.path, key: at.key}, "stands beside %s: a sink has one of http, file and exec", kind)
+			d.problemAtKey(at, "stands beside %s: a sink has one of http, file and exec", kind)
 		case ok:
 			kind = k
 		}
@@ -106,9 +106,6 @@ func (d *decoder) order(v value, to *string) {
 	*to = "none"
 }
 
-// own is the source of the daemon's own events. "*" does not mean it.
-const own = "tidings"
-
 // sinkSources reads which sources a sink gets events of. Whether they are configured shows when the whole file is read.
 func (d *decoder) sinkSources(v value, to *event.Filter, c *Config) {
 	names, ok := d.texts(v, `the name of a source, or "*"`)
@@ -122,7 +119,7 @@ func (d *decoder) sinkSources(v value, to *event.Filter, c *Config) {
 			known[i] = s.Name
 		}
 		for i, item := range d.items(v) {
-			if names[i] == "*" || names[i] == own || slices.Contains(known, names[i]) {
+			if names[i] == "*" || names[i] == event.Own || slices.Contains(known, names[i]) {
 				continue
 			}
 			hint := "there is " + strings.Join(known, ", ")

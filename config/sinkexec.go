@@ -11,9 +11,7 @@ import (
 // execSink reads which program an exec sink runs.
 func (d *decoder) execSink(v value, s *Sink) {
 	found := d.object(v, d.execSinkTable(s, s.Exec))
-	if _, ok := found["command"]; !ok && !d.broken[v.path] {
-		d.problemAtKey(value{path: join(v.path, "command"), key: v.key}, "is missing: a list of the program and its arguments")
-	}
+	d.require(v, found, "command", commandWant)
 }
 
 func (d *decoder) execSinkTable(s *Sink, e *ExecSink) table {
@@ -23,10 +21,12 @@ func (d *decoder) execSinkTable(s *Sink, e *ExecSink) table {
 	}}
 }
 
+const commandWant = "a list of the program and its arguments"
+
 // command reads a program and its arguments. hide are the arguments with a value from outside the file; program may be shown.
 func (d *decoder) command(v value, example string) (argv, hide []event.Secret, program string) {
 	if _, _, text := written(v); text {
-		d.problem(v, "is text, and must be a list of the program and its arguments (%s): no shell reads it", example)
+		d.problem(v, "is text, and must be %s (%s): no shell reads it", commandWant, example)
 		return nil, nil, ""
 	}
 	items := d.items(v)
@@ -65,14 +65,13 @@ func (d *decoder) variables(v value) map[string]event.Secret {
 	env := d.secrets(v, "text")
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		at := d.at(join(v.path, name))
-		at.at = at.key
 		switch {
 		case !envName.MatchString(name):
-			d.problem(at, "is not the name of an environment variable: it has letters, digits and _")
+			d.problemAtKey(at, "is not the name of an environment variable: it has letters, digits and _")
 		case strings.HasPrefix(name, "TIDINGS_"):
-			d.problem(at, "is set by the daemon itself: give the variable another name than TIDINGS_…")
+			d.problemAtKey(at, "is set by the daemon itself: give the variable another name than TIDINGS_…")
 		case strings.ContainsRune(env[name].Reveal(), 0):
-			d.problem(at, "has a NUL character in it: remove it")
+			d.problemAtKey(at, "has a NUL character in it: remove it")
 		}
 	}
 	return env

@@ -17,9 +17,7 @@ import (
 // httpSink reads where an http sink posts to, and with what.
 func (d *decoder) httpSink(v value, s *Sink) {
 	found := d.object(v, d.httpSinkTable(s, s.HTTP))
-	if _, ok := found["url"]; !ok && !d.broken[v.path] {
-		d.problemAtKey(value{path: join(v.path, "url"), key: v.key}, "is missing: http://, https:// or unix:/SOCKET:/PATH")
-	}
+	d.require(v, found, "url", "http://, https:// or unix:/SOCKET:/PATH")
 }
 
 func (d *decoder) httpSinkTable(s *Sink, h *HTTPSink) table {

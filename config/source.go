@@ -24,7 +24,7 @@ func (d *decoder) named(v value, kind string) []entry {
 	return slices.DeleteFunc(entries, func(e entry) bool {
 		d.seen[e.path] = e.value
 		switch {
-		case e.key == "tidings":
+		case e.key == event.Own:
 			d.problemAtKey(e.value, "is a reserved name: give the %s another", kind)
 		case !nameText.MatchString(e.key):
 			d.problemAtKey(e.value, "is not a name: a %s has 1 to 63 of a-z, 0-9, _ and -, and begins with a letter or digit", kind)
@@ -97,7 +97,7 @@ func (d *decoder) kindOfSource(v value, s *Source, found map[string]value) {
 		at, ok := found[k]
 		switch {
 		case ok && kind != "":
-			d.problemAtKey(value{path: at.path, key: at.key}, "stands beside %s: a source has one of preset, http and exec", kind)
+			d.problemAtKey(at, "stands beside %s: a source has one of preset, http and exec", kind)
 			return
 		case ok:
 			kind = k
@@ -105,12 +105,12 @@ func (d *decoder) kindOfSource(v value, s *Source, found map[string]value) {
 	}
 	for key, of := range map[string]string{"with": "preset", "feeds": "http"} {
 		if at, ok := found[key]; ok && kind != "" && kind != of {
-			d.problemAtKey(value{path: at.path, key: at.key}, "belongs to %s, and this source has %s: remove it", of, kind)
+			d.problemAtKey(at, "belongs to %s, and this source has %s: remove it", of, kind)
 		}
 	}
 	for _, key := range []string{"tls", "proxy"} {
 		if at, ok := found[key]; ok && kind == "exec" {
-			d.problemAtKey(value{path: at.path, key: at.key}, "is of requests, and a program makes its own: remove it")
+			d.problemAtKey(at, "is of requests, and a program makes its own: remove it")
 		}
 	}
 	switch {

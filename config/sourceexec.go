@@ -13,9 +13,7 @@ func (d *decoder) execSource(v value, s *Source) {
 	s.Exec = &ExecSource{Timeout: 30 * time.Second, ID: "id", Type: "type", Time: "time"}
 	found := d.object(v, d.execSourceTable(s))
 	d.printedItems(v, s.Exec)
-	if _, ok := found["command"]; !ok && !d.broken[v.path] {
-		d.problemAtKey(value{path: join(v.path, "command"), key: v.key}, "is missing: a list of the program and its arguments")
-	}
+	d.require(v, found, "command", commandWant)
 }
 
 func (d *decoder) execSourceTable(s *Source) table {
