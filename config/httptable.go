@@ -55,6 +55,7 @@ func (d *decoder) pagingTable(p *recipe.Paging) table {
 
 func (d *decoder) windowTable(w *recipe.Window) table {
 	return table{what: "window", fields: []field{
+		{"in", d.plain(&w.In, "header")},
 		{"since", d.plain(&w.Since, "the name of a query parameter")},
 		{"until", d.plain(&w.Until, "the name of a query parameter")},
 		{"layout", d.plain(&w.Layout, "unix, unix_ms, or a layout such as 2006-01-02")},

@@ -78,19 +78,6 @@ func ReadFile(file string) ([]byte, error) {
 	return text, nil
 }
 
-// FindFile returns a user's own preset.
-func FindFile(file string) (*Preset, error) {
-	text, err := ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	p, err := Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("read the preset %s: %w", file, err)
-	}
-	return p, nil
-}
-
 // Parse reads a preset and checks it. Its error names every fault of it in one line.
 func Parse(text []byte) (*Preset, error) {
 	if len(text) > maxPreset {
@@ -106,7 +93,7 @@ func Parse(text []byte) (*Preset, error) {
 		}
 		return nil, errors.New("it is not YAML")
 	}
-	problems := p.Problems()
+	problems := p.problems()
 	if len(problems) == 0 {
 		return p, nil
 	}
@@ -117,8 +104,8 @@ func Parse(text []byte) (*Preset, error) {
 	return nil, errors.New(strings.Join(texts, "; "))
 }
 
-// Problems returns everything that is wrong with the preset.
-func (p *Preset) Problems() []Problem {
+// problems returns everything that is wrong with the preset.
+func (p *Preset) problems() []Problem {
 	c := &check{}
 	if !feedName.MatchString(p.Name) {
 		c.add("name", "is %q; want 1 to 63 of a-z, 0-9, _ and -, the first a letter or digit", p.Name)

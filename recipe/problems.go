@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"regexp"
@@ -127,17 +128,14 @@ func (c *check) sameOrigin(path, text, list string) {
 func (c *check) method(path, method string, allowed ...string) { c.words(path, method, allowed...) }
 
 func (c *check) query(h *HTTP) {
-	own := map[string]string{}
-	if h.Paging.In == "" || h.Paging.In == InQuery {
-		own[h.Paging.Param] = "paging.param"
-	}
-	own[h.Paging.Limit] = "paging.limit"
-	own[h.Window.Since], own[h.Window.Until] = "window.since", "window.until"
-	delete(own, "")
+	own := h.own(InQuery)
 	for _, section := range []struct {
 		name   string
 		values map[string]string
 	}{{"query", h.Query}, {"first", h.First}} {
+		if section.name == "first" && h.Paging.In == InBody {
+			own = h.own(InBody)
+		}
 		for _, key := range slices.Sorted(maps.Keys(section.values)) {
 			path := section.name + "." + key
 			c.template(path, section.values[key], false)
@@ -159,6 +157,30 @@ func (c *check) query(h *HTTP) {
 			}
 		}
 	}
+}
+
+// own are the parameters in a place, the query, the body or the headers, that say which page is meant, each with the key that names it.
+func (h *HTTP) own(in string) map[string]string {
+	own := map[string]string{}
+	if cmp.Or(h.Paging.In, InQuery) == in {
+		own[h.Paging.Param] = "paging.param"
+	}
+	if in == InBody && h.Paging.In == InBody || in == InQuery && h.Paging.In != InBody {
+		own[h.Paging.Limit] = "paging.limit"
+	}
+	if h.windowIn() == in {
+		own[h.Window.Since], own[h.Window.Until] = "window.since", "window.until"
+	}
+	delete(own, "")
+	return own
+}
+
+// windowIn is where the window's ends stand: InQuery, InBody or InHeader.
+func (h *HTTP) windowIn() string {
+	if h.Window.In == "" && h.Paging.In == InBody {
+		return InBody
+	}
+	return cmp.Or(h.Window.In, InQuery)
 }
 
 var headerName = regexp.MustCompile("^[-!#$%&'*+.^_`|~0-9A-Za-z]+$") // RFC 9110, 5.6.2
@@ -184,8 +206,12 @@ func (c *check) headers(h *HTTP) {
 		case slices.ContainsFunc([]string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Accept-Encoding"},
 			func(own string) bool { return strings.EqualFold(key, own) }):
 			c.add(path, "is set by the connection itself; leave it out")
-		case h.Paging.In == InHeader && strings.EqualFold(key, h.Paging.Param):
-			c.add(path, "is what paging.param sets; leave it out here")
+		default:
+			for name, by := range h.own(InHeader) {
+				if strings.EqualFold(key, name) {
+					c.add(path, "is what %s sets; leave it out here", by)
+				}
+			}
 		}
 	}
 }

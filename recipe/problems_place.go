@@ -132,11 +132,19 @@ func (c *check) window(h *HTTP) {
 	if h.Position != TimeWindow {
 		return
 	}
+	c.words("window.in", w.In, InHeader)
+	if w.In == InHeader {
+		c.header("window.since", w.Since)
+		c.header("window.until", w.Until)
+	}
 	switch {
 	case w.Since == "":
-		c.add("window.since", "is missing; it is the query parameter that takes the window's beginning")
-	case w.Since == w.Until:
-		c.add("window.until", "is the same query parameter as window.since")
+		c.add("window.since", "is missing; it is the %s that takes the window's beginning", taker(h.windowIn()))
+	case w.Since == w.Until, w.In == InHeader && strings.EqualFold(w.Since, w.Until):
+		c.add("window.until", "is the same %s as window.since", taker(h.windowIn()))
+	}
+	if h.Limits.Validators && w.In == InHeader && slices.Contains([]string{"if-modified-since", "if-none-match"}, strings.ToLower(w.Since)) {
+		c.add("window.since", "is a header that limits.validators sets; leave limits.validators out")
 	}
 	if w.Until == "" && (w.Lag != "" || w.Step != "") {
 		c.add("window.until", "is missing; lag and step say where it stands")
@@ -211,6 +219,10 @@ func (c *check) changes(h *HTTP) {
 	if x.Created == "" && x.Updated == "" && x.Deleted == "" {
 		c.add("changes", "makes no event; give the type of one of created, updated and deleted, such as =order.created")
 	}
+	if h.Position == TimeWindow && x.Updated != "" && saysNoMore(h.ID, x.Resource) {
+		c.add("id", "is that of the resource, the same for each of its versions, so no change of it would be seen; "+
+			"write what changes with it too, such as {id}@{updated}, or leave id out: the content then tells")
+	}
 	if h.Position == TimeWindow && x.Deleted != "" {
 		c.add("changes.deleted", "belongs to position snapshot: a window does not show what is gone")
 	}
@@ -220,6 +232,18 @@ func (c *check) changes(h *HTTP) {
 	if slices.Contains(x.Ignore, "") || slices.ContainsFunc(x.Ignore, func(key string) bool { return strings.ContainsAny(key, ".|") }) {
 		c.add("changes.ignore", "has a path in it; it takes keys of the resource itself")
 	}
+}
+
+// saysNoMore reports whether an id is made of nothing but what a resource is identified by.
+func saysNoMore(id, resource string) bool {
+	paths := func(text string) []string {
+		if t, err := ParseTemplate(text); err == nil && len(t.Names()) > 0 {
+			return t.Names()
+		}
+		return []string{text}
+	}
+	of := paths(resource)
+	return id != "" && !slices.ContainsFunc(paths(id), func(path string) bool { return !slices.Contains(of, path) })
 }
 
 var asName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)

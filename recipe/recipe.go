@@ -45,8 +45,9 @@ type Feed struct {
 	HTTP `yaml:",inline"`
 }
 
-// Window is how a time_window is asked for: with since, and mostly until, in the query of every page.
+// Window is how a time_window is asked for: with since, and mostly until, in the request for every page.
 type Window struct {
+	In     string `yaml:"in,omitempty"`     // header: since and until are headers; empty: they stand where the paging's limit does
 	Since  string `yaml:"since,omitempty"`  // query parameter that takes the beginning, inclusive
 	Until  string `yaml:"until,omitempty"`  // query parameter that takes the end; without it the window is open
 	Layout string `yaml:"layout,omitempty"` // Go's layout in UTC, or unix, unix_ms; RFC 3339. It is that of {start} too. What it cuts off is cut off downwards for since, upwards for until

@@ -97,5 +97,6 @@ func Refs(h *HTTP, feeds []Feed) []Ref {
 func (h *HTTP) OwnQuery(key string) bool {
 	_, query := h.Query[key]
 	_, first := h.First[key]
-	return query || first || slices.Contains([]string{h.Paging.Param, h.Paging.Limit, h.Window.Since, h.Window.Until}, key)
+	_, own := h.own(InQuery)[key]
+	return query || first || own
 }

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -36,11 +37,11 @@ func ParseTemplate(text string) (Template, error) {
 			continue
 		}
 		if c == '}' {
-			return Template{}, fmt.Errorf("has a } without its {; a brace itself is written }}")
+			return Template{}, errors.New("has a } without its {; a brace itself is written }}")
 		}
 		end := strings.IndexByte(text[i:], '}')
 		if end < 0 {
-			return Template{}, fmt.Errorf("has a { without its }; a brace itself is written {{")
+			return Template{}, errors.New("has a { without its }; a brace itself is written {{")
 		}
 		name, slashes := strings.CutPrefix(text[i+1:i+end], "+")
 		if !validName(name) {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -88,4 +89,19 @@ func Duration(text string) (time.Duration, error) {
 		return 0, errors.New("not a duration after the days")
 	}
 	return time.Duration(n)*day + rest, nil
+}
+
+// FormatDuration writes a duration as Duration reads it, without units that are zero: 3d, 1h30m, 1m.
+func FormatDuration(d time.Duration) string {
+	if d >= day && d%day == 0 {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
 }

@@ -115,12 +115,12 @@ func (h *HTTP) acknowledgement(cursor string, ids []string) (request, error) {
 		}
 		return h.lookup(name)
 	}
-	list := func() string {
+	list := func(name string) (string, bool) {
 		quoted := make([]string, len(ids))
 		for i, id := range ids {
 			quoted[i] = quote(id)
 		}
-		return "[" + strings.Join(quoted, ",") + "]"
+		return "[" + strings.Join(quoted, ",") + "]", name == "ids"
 	}
 	return h.command("ack", a.Method, a.URL, a.Body, find, list)
 }
@@ -162,11 +162,15 @@ func (h *HTTP) seek(t time.Time) (request, error) {
 		}
 		return h.lookup(name)
 	}
-	return h.command("seek", s.Method, s.URL, s.Body, find, nil)
+	number := func(name string) (string, bool) {
+		text, _ := find(name)
+		return text, name == "start" && units[h.recipe.Window.Layout] > 0
+	}
+	return h.command("seek", s.Method, s.URL, s.Body, find, number)
 }
 
-// command is a request for something to be done; ids gives the JSON array that {ids} stands for in the body.
-func (h *HTTP) command(path, method, address, body string, find lookup, ids func() string) (request, error) {
+// command is a request for something to be done; whole finds the values in its body that are JSON already.
+func (h *HTTP) command(path, method, address, body string, find, whole lookup) (request, error) {
 	if method == "" {
 		method = http.MethodPost
 	}
@@ -175,7 +179,7 @@ func (h *HTTP) command(path, method, address, body string, find lookup, ids func
 	if err != nil {
 		return request{}, err
 	}
-	text, err := fillJSON(path+".body", body, find, ids)
+	text, err := fillJSON(path+".body", body, find, whole)
 	if err != nil {
 		return request{}, err
 	}

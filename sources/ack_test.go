@@ -131,6 +131,14 @@ func TestSeeking(t *testing.T) {
 	if cursor, err := h.Fetcher().(poller.Seeker).Seek(t.Context(), at); err != nil || cursor != "/x?at=7" {
 		t.Errorf("%q, %v", cursor, err)
 	}
+	r.Seek, r.Window.Layout, r.Paging.In = recipe.Seek{URL: e.URL + "/seek", Body: `{{"from":{start}}}`, Cursor: "next"}, "unix", ""
+	r.Paging.Param = "c"
+	if h, err = New(r, nil, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Fetcher().(poller.Seeker).Seek(t.Context(), at); err != nil || e.asked[len(e.asked)-1] != fmt.Sprintf(`POST /seek {"from":%d}`, at.Unix()) {
+		t.Errorf("a time that is a number was sought by %s, %v", e.asked[len(e.asked)-1], err)
+	}
 	r.Seek = recipe.Seek{}
 	if h, err = New(r, nil, Options{}); err != nil {
 		t.Fatal(err)

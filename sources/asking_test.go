@@ -66,18 +66,27 @@ func TestWhatIsAskedFor(t *testing.T) {
 		"all in the body": {recipe.HTTP{Method: "POST", Position: "tail_cursor", First: map[string]string{"reset.start": "{start}", "reset.who": "{name}"},
 			Paging: recipe.Paging{Param: "cursor", In: "body", Cursor: "next", Limit: "reset.limit", Size: 10}},
 			poller.Request{From: at}, `POST /list {"reset":{"limit":10,"start":"2026-01-02T03:04:05Z","who":"a\"b\u0026c"}}`},
+		"first as JSON": {recipe.HTTP{Method: "POST", Position: "tail_cursor", Window: recipe.Window{Layout: "unix"},
+			First:  map[string]string{"a.from": "{start}", "a.n": "100", "a.all": "true", "a.text": `"7"`, "a.word": "new", "a.who": "{id}", "a.at": "{start}Z"},
+			Paging: recipe.Paging{Param: "a.n", In: "body", Cursor: "next"}},
+			poller.Request{From: at}, `POST /list {"a":{"all":true,"at":"1767323045Z","from":1767323045,"n":100,"text":"7","who":"x/y","word":"new"}}`},
+		"a cursor where first has a number": {recipe.HTTP{Method: "POST", Position: "tail_cursor", Window: recipe.Window{Layout: "unix"},
+			First: map[string]string{"c": "{start}"}, Paging: recipe.Paging{Param: "c", In: "body", Cursor: "next"}}, poller.Request{Cursor: "7"}, `POST /list {"c":"7"}`},
 		"first": {recipe.HTTP{Position: "tail_cursor", First: map[string]string{"after": "{start}", "who": "{name}"}, Query: map[string]string{"q": "1"}}, poller.Request{From: at},
 			"GET /list?after=2026-01-02T03%3A04%3A05Z&q=1&who=a%22b%26c"},
 		"first without a time": {recipe.HTTP{Position: "tail_cursor", First: map[string]string{"after": "{start}", "who": "{name}"}}, poller.Request{}, "GET /list?who=a%22b%26c"},
 		"first in a layout": {recipe.HTTP{Position: "tail_cursor", First: map[string]string{"after": "{start}"}, Window: recipe.Window{Layout: "unix"}}, poller.Request{From: at},
 			"GET /list?after=1767323045"},
-		"not the first":           {recipe.HTTP{Position: "tail_cursor", First: map[string]string{"after": "{start}"}}, poller.Request{Cursor: "c", From: at}, "GET /list?cursor=c"},
-		"window":                  {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until"}}, window, "GET /list?since=2026-01-02T03%3A04%3A05Z&until=2026-01-02T03%3A04%3A06Z"},
-		"window in days":          {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "2006-01-02"}}, window, "GET /list?since=2026-01-02&until=2026-01-03"},
-		"window to the day":       {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "2006-01-02"}}, poller.Request{Since: midnight, Until: midnight}, "GET /list?since=2026-01-02&until=2026-01-02"},
-		"window in minutes":       {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "2006-01-02T15:04"}}, window, "GET /list?since=2026-01-02T03%3A04&until=2026-01-02T03%3A05"},
-		"window in seconds":       {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "unix"}}, window, "GET /list?since=1767323045&until=1767323046"},
-		"window in milliseconds":  {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "unix_ms"}}, window, "GET /list?since=1767323045000&until=1767323045001"},
+		"not the first":          {recipe.HTTP{Position: "tail_cursor", First: map[string]string{"after": "{start}"}}, poller.Request{Cursor: "c", From: at}, "GET /list?cursor=c"},
+		"window":                 {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until"}}, window, "GET /list?since=2026-01-02T03%3A04%3A05Z&until=2026-01-02T03%3A04%3A06Z"},
+		"window in days":         {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "2006-01-02"}}, window, "GET /list?since=2026-01-02&until=2026-01-03"},
+		"window to the day":      {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "2006-01-02"}}, poller.Request{Since: midnight, Until: midnight}, "GET /list?since=2026-01-02&until=2026-01-02"},
+		"window in minutes":      {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "2006-01-02T15:04"}}, window, "GET /list?since=2026-01-02T03%3A04&until=2026-01-02T03%3A05"},
+		"window in seconds":      {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "unix"}}, window, "GET /list?since=1767323045&until=1767323046"},
+		"window in milliseconds": {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until", Layout: "unix_ms"}}, window, "GET /list?since=1767323045000&until=1767323045001"},
+		"window in the body": {recipe.HTTP{Method: "POST", Window: recipe.Window{Since: "w.since", Layout: "unix"}, Paging: recipe.Paging{Param: "c", In: "body", Cursor: "next"}},
+			window, `POST /list {"w":{"since":1767323045}}`},
+		"window in a header":      {recipe.HTTP{Window: recipe.Window{In: "header", Since: "If-Modified-Since"}, Paging: recipe.Paging{Param: "page", Cursor: "page"}}, window, "GET /list"},
 		"open window":             {recipe.HTTP{Window: recipe.Window{Since: "since", Until: "until"}}, poller.Request{Since: at}, "GET /list?since=2026-01-02T03%3A04%3A05Z"},
 		"window on every page":    {recipe.HTTP{Window: recipe.Window{Since: "since"}, Paging: recipe.Paging{Param: "page", Cursor: "page"}}, poller.Request{Since: at, Cursor: "2"}, "GET /list?page=2&since=2026-01-02T03%3A04%3A05Z"},
 		"cursor in the path":      {recipe.HTTP{URL: "/a/{cursor}/b", Paging: recipe.Paging{In: "path", Cursor: "next"}}, poller.Request{Cursor: "x/../?y#%"}, "GET /a/x%2F..%2F%3Fy%23%25/b"},
@@ -122,6 +131,30 @@ func TestWhatIsAskedFor(t *testing.T) {
 		}
 		if sent := e.last.Header.Get("Content-Type"); (r.Method == "POST") != (sent == "application/json") {
 			t.Errorf("%s: content type %q", name, sent)
+		}
+	}
+}
+
+// The window's ends stand in the headers of each page, whatever its address.
+func TestAWindowInHeaders(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 600, time.UTC)
+	for cursor, paging := range map[string]recipe.Paging{
+		"":        {Param: "page", Cursor: "page"},
+		"2":       {Param: "page", Cursor: "page"},
+		"/list?2": {In: "url", Cursor: "link"},
+	} {
+		e := newEcho(t, `[]`)
+		window := recipe.Window{In: "header", Since: "if-modified-since", Until: "X-Before", Layout: http.TimeFormat}
+		h, err := New(recipe.HTTP{URL: e.URL + "/list", Position: "time_window", Time: "at", Window: window, Paging: paging}, nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Fetch(t.Context(), poller.Request{Cursor: cursor, Since: at, Until: at}); err != nil {
+			t.Fatal(err)
+		}
+		since, until := e.last.Header.Get("If-Modified-Since"), e.last.Header.Get("X-Before")
+		if since != "Fri, 02 Jan 2026 03:04:05 GMT" || until != "Fri, 02 Jan 2026 03:04:06 GMT" {
+			t.Errorf("page %q was asked for from %q to %q", cursor, since, until)
 		}
 	}
 }

@@ -72,6 +72,13 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 		req.header = req.header.Clone()
 		req.header.Set(validatorHeader(r.Validator), r.Validator)
 	}
+	ends := l.ends(r)
+	if l.window.In == recipe.InHeader { // of each page, whatever its address
+		req.header = req.header.Clone()
+		for name := range ends {
+			req.header.Set(name, ends.Get(name))
+		}
+	}
 	var err error
 	if r.Cursor != "" && paging.byURL() {
 		req.key = req.method + " " + value + " " + r.Cursor
@@ -82,7 +89,7 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 		if req.url.RawQuery != "" {
 			req.what += "?" + cut(h.veil.text(req.url.RawQuery), 100)
 		}
-		req.body, err = h.fillBody(l, find, nil)
+		req.body, err = h.fillBody(l, r, find, nil)
 		return req, err
 	}
 	if req.url, err = h.address(l, r.Cursor, find); err != nil {
@@ -99,9 +106,12 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 	if err != nil {
 		return req, err
 	}
-	req.what = req.method + " " + h.shown(req.url) + h.shownValues(l, more, r.Cursor)
 	req.loose = req.method + " " + req.url.EscapedPath() + " " + value + " " + r.Cursor
-	req.key = req.loose + " " + more.Encode() + " " + r.Validator
+	req.key = req.loose + " " + more.Encode() + " " + ends.Encode() + " " + r.Validator
+	if l.window.In != recipe.InHeader {
+		maps.Copy(more, ends)
+	}
+	req.what = req.method + " " + h.shown(req.url) + h.shownValues(l, more, r.Cursor)
 	if paging.In == recipe.InHeader && r.Cursor != "" {
 		if hasControl(r.Cursor) {
 			return req, errors.New("the cursor has control characters, which no header can take")
@@ -116,7 +126,7 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 		maps.Copy(query, more)
 	}
 	addQuery(req.url, query)
-	req.body, err = h.fillBody(l, find, inBody)
+	req.body, err = h.fillBody(l, r, find, inBody)
 	return req, err
 }
 
@@ -132,16 +142,22 @@ func (h *HTTP) pageValues(l *listing, r poller.Request, find lookup, size int64)
 	if l.pager.Limit != "" {
 		values.Set(l.pager.Limit, strconv.FormatInt(size, 10))
 	}
+	if in := l.pager.In; r.Cursor != "" && l.pager.Param != "" && (in == "" || in == recipe.InQuery || in == recipe.InBody) {
+		values.Set(l.pager.Param, r.Cursor)
+	}
+	return values, nil
+}
+
+// ends are the parameters that say which window is meant. They stand in a header, or where the page's own do.
+func (l *listing) ends(r poller.Request) url.Values {
+	values := url.Values{}
 	if l.window.Since != "" && !r.Since.IsZero() {
 		values.Set(l.window.Since, l.clock.format(r.Since, false))
 	}
 	if l.window.Until != "" && !r.Until.IsZero() {
 		values.Set(l.window.Until, l.clock.format(r.Until, true))
 	}
-	if in := l.pager.In; r.Cursor != "" && l.pager.Param != "" && (in == "" || in == recipe.InQuery || in == recipe.InBody) {
-		values.Set(l.pager.Param, r.Cursor)
-	}
-	return values, nil
+	return values
 }
 
 // shownValues is the part of a query that tells one page from another, for texts that are shown; the cursor comes last.
@@ -199,12 +215,12 @@ func (h *HTTP) address(l *listing, cursor string, find lookup) (*url.URL, error)
 	return u, err
 }
 
-// fillBody makes the JSON body: more is set at its paths in the template's object, as numbers where they count something.
-func (h *HTTP) fillBody(l *listing, find lookup, more url.Values) (string, error) {
+// fillBody makes the JSON body: more is set at its paths in the template's object.
+func (h *HTTP) fillBody(l *listing, r poller.Request, find lookup, more url.Values) (string, error) {
 	if l.body == "" && len(more) == 0 {
 		return "", nil
 	}
-	text, err := fillJSON(l.where+"body", l.body, find, nil)
+	text, err := fillJSON(l.where+"body", l.body, find, noJSON)
 	if err != nil {
 		return "", err
 	}
@@ -220,11 +236,11 @@ func (h *HTTP) fillBody(l *listing, find lookup, more url.Values) (string, error
 		}
 	}
 	for path := range more {
-		var value any = more.Get(path)
-		if path == l.pager.Limit || path == l.pager.Param && l.pager.counted() || (path == l.window.Since || path == l.window.Until) && units[l.window.Layout] > 0 {
-			value = json.Number(more.Get(path))
+		first := ""
+		if r.Cursor == "" {
+			first = l.first[path]
 		}
-		if err := set(body, path, value); err != nil {
+		if err := set(body, path, l.typed(path, more.Get(path), first)); err != nil {
 			return "", fmt.Errorf("%sbody: %w", l.where, err)
 		}
 	}
@@ -232,15 +248,32 @@ func (h *HTTP) fillBody(l *listing, find lookup, more url.Values) (string, error
 	return string(encoded), err
 }
 
-// fillJSON puts values into a template of JSON, as JSON strings, null for one that is missing; ids gives the array that {ids} stands for.
-func fillJSON(path, template string, find lookup, ids func() string) (string, error) {
+// typed is the value of a parameter for the body, first being the recipe's template of it: a number where it counts something, and what
+// is written as JSON as that.
+func (l *listing) typed(path, text, first string) any {
+	counted := path == l.pager.Limit || path == l.pager.Param && l.pager.counted()
+	moment := path == l.window.Since || path == l.window.Until || first == "{start}"
+	if counted || moment && units[l.window.Layout] > 0 {
+		return json.Number(text)
+	}
+	if first == text && json.Valid([]byte(text)) {
+		return json.RawMessage(text)
+	}
+	return text
+}
+
+// noJSON is for a template none of whose values is JSON already.
+func noJSON(string) (string, bool) { return "", false }
+
+// fillJSON puts values into a template of JSON: those that whole finds as they are, others as JSON strings, null for one that is missing.
+func fillJSON(path, template string, find, whole lookup) (string, error) {
 	t, err := recipe.ParseTemplate(template)
 	if err != nil {
 		return "", fmt.Errorf("%s %w", path, err)
 	}
 	text, err := t.Expand(func(name string) (string, bool) {
-		if name == "ids" && ids != nil {
-			return ids(), true
+		if value, ok := whole(name); ok {
+			return value, true
 		}
 		if value, ok := find(name); ok {
 			return quote(value), true

@@ -204,16 +204,17 @@ func (l *lister) event(e *event.Event, i *item, broken string, now time.Time) (i
 	} else {
 		id, e.Type, e.Time = l.id.of(i), cutType(l.kind.of(i)), l.moment(i, l.recipe.Time)
 	}
+	e.ID = bounded(id)
 	if l.resource.given() {
 		if e.Resource = bounded(l.resource.of(i)); e.Resource == "" {
 			e.Resource, hashed = hash(i.Raw), true
 		}
 		if l.recipe.Position == recipe.Snapshot || id == "" {
-			id = e.Resource + "@" + version(i.Result, i.ignore)
+			e.ID = bounded(e.Resource + "@" + version(i.Result, i.ignore))
 		}
 		e.Born = l.moment(i, l.recipe.Changes.Born)
 	}
-	if e.ID = bounded(id); id == "" {
+	if e.ID == "" {
 		e.ID, hashed = hash(i.Raw), true
 	}
 	if l.raw != nil && !l.resource.given() { // a resource gets its body from Wrap

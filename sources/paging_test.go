@@ -226,6 +226,16 @@ func TestEveryCursorInEveryPlace(t *testing.T) {
 	}
 }
 
+// The API takes its own id for a cursor, whatever tells one version of a resource from another.
+func TestTheLastIDOfASnapshot(t *testing.T) {
+	api := newPaged(t, 7, 3, recipe.HTTP{
+		Position: recipe.Snapshot, Changes: recipe.Changes{Resource: "id", Updated: "=x"}, Paging: recipe.Paging{Cursor: recipe.LastID, More: "more"},
+	})
+	if ids, _ := api.walk(t); len(ids) != 7 || !slices.Equal(api.asked, []string{"", "e3", "e6"}) {
+		t.Errorf("%v by asking for %q", ids, api.asked)
+	}
+}
+
 // A tail's place is what goes on behind what there is now.
 func TestATailGoesOnWhereItEnded(t *testing.T) {
 	for name, test := range map[string]struct {

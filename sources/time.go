@@ -56,6 +56,9 @@ func (c clock) parse(v gjson.Result) time.Time {
 	default:
 		return time.Time{}
 	}
+	if date, ok := dotNet(s); ok {
+		return date
+	}
 	if perSecond := units[c.layout]; perSecond > 0 {
 		if t, ok := since1970(s, perSecond); ok {
 			return t
@@ -73,6 +76,18 @@ func (c clock) parse(v gjson.Result) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// dotNet reads /Date(1767323045000+0100)/: milliseconds since 1970, and an offset that says how the time was shown.
+func dotNet(s string) (time.Time, bool) {
+	inner, ok := strings.CutPrefix(s, "/Date(")
+	if inner, found := strings.CutSuffix(inner, ")/"); ok && found {
+		if i := strings.IndexAny(inner, "+-"); i > 0 {
+			inner = inner[:i]
+		}
+		return since1970(inner, 1e3)
+	}
+	return time.Time{}, false
 }
 
 // epoch reads seconds, milli-, micro- or nanoseconds since 1970, told apart by how long the number is.
