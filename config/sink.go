@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tidings/event"
+	"tidings/recipe"
 )
 
 // concurrency is what a sink has unless it says otherwise.
@@ -141,7 +142,7 @@ func (d *decoder) retry(v value, r *Retry) {
 			at = found["initial"]
 		}
 		d.problem(at, "makes the first wait (initial, %s) longer than the longest (max, %s): raise max or lower initial",
-			formatDuration(r.Initial), formatDuration(r.Max))
+			recipe.FormatDuration(r.Initial), recipe.FormatDuration(r.Max))
 	}
 }
 

@@ -142,7 +142,7 @@ func (d *decoder) overlap(v value, found map[string]value, s *Source, c *Config)
 	d.later = append(d.later, func() {
 		if length > c.Store.Remember {
 			d.problem(at, "is longer than store.remember (%s): an event is told from a new one only while it is remembered",
-				formatDuration(c.Store.Remember))
+				recipe.FormatDuration(c.Store.Remember))
 		}
 	})
 }

@@ -1,11 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"math"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"tidings/recipe"
@@ -24,9 +22,9 @@ func (d *decoder) duration(to *time.Duration, least, most time.Duration) func(va
 		case err != nil:
 			d.problem(v, "is %s, and must be %s", s.show(), want)
 		case got < least:
-			d.problem(v, "is %s, and must be at least %s", s.show(), formatDuration(least))
+			d.problem(v, "is %s, and must be at least %s", s.show(), recipe.FormatDuration(least))
 		case got > most:
-			d.problem(v, "is %s, and must be at most %s", s.show(), formatDuration(most))
+			d.problem(v, "is %s, and must be at most %s", s.show(), recipe.FormatDuration(most))
 		default:
 			*to = got
 		}
@@ -37,21 +35,6 @@ const (
 	day     = 24 * time.Hour
 	forever = 100 * 365 * day
 )
-
-// formatDuration writes a duration as the file would have it.
-func formatDuration(t time.Duration) string {
-	if t >= day && t%day == 0 {
-		return fmt.Sprintf("%dd", t/day)
-	}
-	text := t.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
-}
 
 var (
 	sizeText  = regexp.MustCompile(`^([0-9]{1,18}) ?(B|[KMGT]i?B)?$`)

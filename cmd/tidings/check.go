@@ -15,6 +15,7 @@ import (
 
 	"tidings/admin"
 	"tidings/config"
+	"tidings/recipe"
 	"tidings/sources"
 	"tidings/store"
 )
@@ -107,7 +108,7 @@ func explain(out io.Writer, cfg *config.Config, kept *kept, now time.Time) error
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, "SINK\tDELIVERS TO\tSOURCES\tEVENTS\tGIVES UP AFTER")
 	for _, s := range cfg.Sinks {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Target, strings.Join(s.Sources, " "), strings.Join(s.Events, " "), duration(s.Retry.GiveUpAfter))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Target, strings.Join(s.Sources, " "), strings.Join(s.Events, " "), recipe.FormatDuration(s.Retry.GiveUpAfter))
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -159,7 +160,7 @@ func schedule(s config.Source) string {
 	if s.Cron != nil {
 		return fmt.Sprintf("cron %q", s.CronSpec)
 	}
-	text := "every " + duration(s.Every)
+	text := "every " + recipe.FormatDuration(s.Every)
 	if s.Jitter > 0 {
 		text += fmt.Sprintf(" ±%g%%", s.Jitter*100)
 	}
@@ -175,16 +176,4 @@ func start(s config.Start) string {
 	default:
 		return "now"
 	}
-}
-
-// duration prints d without the units that are zero: 1m, not 1m0s.
-func duration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

@@ -14,6 +14,7 @@ import (
 
 	"tidings/event"
 	"tidings/poller"
+	"tidings/recipe"
 )
 
 // shownEvents is how many events are told one by one; beyond it the first and the last ones are, and each verdict's types are counted.
@@ -170,7 +171,7 @@ func (t *teller) page(p *probePage) {
 		t.line("    The server's clock and this machine's are %s apart.", time.Duration(max(*p.Clock, -*p.Clock)*float64(time.Second)))
 	}
 	if p.Wait > 0 {
-		t.line("    The API wants to be left alone for %s now.", duration(time.Duration(p.Wait*float64(time.Second)).Round(time.Second)))
+		t.line("    The API wants to be left alone for %s now.", recipe.FormatDuration(time.Duration(p.Wait*float64(time.Second)).Round(time.Second)))
 	}
 	switch {
 	case p.End && p.Next != "":
@@ -323,7 +324,7 @@ func toDo(r *probeReport) string {
 		return "The daemon would ask again with backoff, up to 15 minutes apart, until the API takes the account: check the credentials and what they may do."
 	case event.SourceLimited:
 		if r.Wait > 0 {
-			return "The daemon would ask again in " + duration(time.Duration(r.Wait*float64(time.Second)).Round(time.Second)) + ", as the API wants it. Wait for that before the next probe."
+			return "The daemon would ask again in " + recipe.FormatDuration(time.Duration(r.Wait*float64(time.Second)).Round(time.Second)) + ", as the API wants it. Wait for that before the next probe."
 		}
 		return "The daemon would ask again with backoff. Wait before the next probe, or poll less often (every)."
 	}

@@ -16,6 +16,7 @@ import (
 	"tidings/admin"
 	"tidings/event"
 	"tidings/poller"
+	"tidings/recipe"
 )
 
 func newStatusCommand() *cobra.Command {
@@ -118,7 +119,7 @@ func lag(seconds *float64) string {
 	if seconds == nil {
 		return "-"
 	}
-	return duration(time.Duration(*seconds * float64(time.Second)).Round(time.Second))
+	return recipe.FormatDuration(time.Duration(*seconds * float64(time.Second)).Round(time.Second))
 }
 
 // newest reads from a stored position when the newest event that was seen happened; zero where it does not say.
