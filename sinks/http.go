@@ -25,6 +25,9 @@ const (
 	longest    = 24 * time.Hour  // of a Retry-After
 	// To connect, and to agree on TLS. The transport goes on with both when the attempt's time is up.
 	dialTime = 15 * time.Second
+	// For which a connection is kept for the next event. Servers close one that is silent for some seconds; an event sent at that
+	// moment would seem to fail.
+	idleTime = time.Second
 	pingTime = 15 * time.Second // a connection of HTTP/2 that is silent that long must answer a ping, and then in that time
 )
 
@@ -66,7 +69,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 		TLSHandshakeTimeout:    dialTime,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingTime, PingTimeout: pingTime},
 		MaxIdleConnsPerHost:    max(1, o.Concurrency),
-		IdleConnTimeout:        90 * time.Second,
+		IdleConnTimeout:        idleTime,
 		DisableCompression:     true,
 		ForceAttemptHTTP2:      true,
 		MaxResponseHeaderBytes: 64 << 10,
@@ -192,7 +195,9 @@ func (h *HTTP) post(ctx context.Context, d event.Delivery) dispatch.Result {
 	defer resp.Body.Close()
 	defer time.AfterFunc(drainTime, cancel).Stop()
 	said := &answer{secrets: h.secrets}
-	_, _ = io.Copy(said, io.LimitReader(resp.Body, drainLimit)) // the status alone decides
+	if resp.StatusCode != http.StatusSwitchingProtocols { // whose body is the connection, which nothing cuts off
+		_, _ = io.Copy(said, io.LimitReader(resp.Body, drainLimit)) // the status alone decides
+	}
 	return h.judge(resp, said.String())
 }
 

@@ -244,12 +244,26 @@ func TestHTTPAnswerWithoutEnd(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		},
+		"another protocol": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "echo")
+			w.WriteHeader(101)
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				_, _ = io.Copy(io.Discard, conn)
+				conn.Close()
+			}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url, _ := receiver(t, h)
 			began := time.Now()
-			want(t, newHTTP(t, HTTPOptions{URL: url}).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Done)
+			verdict := dispatch.Done
+			if name == "another protocol" {
+				verdict = dispatch.Retry
+			}
+			want(t, newHTTP(t, HTTPOptions{URL: url}).Deliver(t.Context(), owed(sample("1", "{}"))), verdict)
 			if took := time.Since(began); took > 10*time.Second {
 				t.Errorf("took %v", took)
 			}
@@ -282,8 +296,14 @@ func TestHTTPKeepsItsConnections(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := conns.Load(); n > 12 {
+	n := conns.Load()
+	if n > 12 {
 		t.Errorf("%d connections for 8 at once", n)
+	}
+	time.Sleep(2 * idleTime)
+	want(t, h.Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
+	if conns.Load() != n+1 {
+		t.Error("a connection that the server may be about to close was used again")
 	}
 }
 
