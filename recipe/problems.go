@@ -21,7 +21,7 @@ func (h *HTTP) Problems() []Problem {
 	c := &check{}
 	c.template("url", h.URL, true)
 	c.address("url", h.URL)
-	c.method("method", h.Method, "GET", "POST")
+	c.words("method", h.Method, "GET", "POST")
 	c.query(h)
 	c.headers(h)
 	c.body(h)
@@ -124,8 +124,6 @@ func (c *check) sameOrigin(path, text, list string) {
 		c.add(path, "is of another origin than url; credentials go to one origin only, so scheme, host and port must be the same")
 	}
 }
-
-func (c *check) method(path, method string, allowed ...string) { c.words(path, method, allowed...) }
 
 func (c *check) query(h *HTTP) {
 	own := h.own(InQuery)

@@ -26,7 +26,7 @@ func (c *check) auth(h *HTTP) {
 	}
 	if l := a.Login; l != nil {
 		set = append(set, "login")
-		c.method("auth.login.method", l.Method, "GET", "POST")
+		c.words("auth.login.method", l.Method, "GET", "POST")
 		c.further("auth.login.url", l.URL, h.URL)
 		if l.Basic != nil {
 			c.basic("auth.login.basic", l.Basic)

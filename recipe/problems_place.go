@@ -162,7 +162,7 @@ func (c *check) ack(h *HTTP) {
 		return
 	}
 	a := h.Ack
-	c.method("ack.method", a.Method, "POST", "PUT", "PATCH", "DELETE")
+	c.words("ack.method", a.Method, "POST", "PUT", "PATCH", "DELETE")
 	c.further("ack.url", a.URL, h.URL)
 	if a.Body != "" {
 		c.jsonBody("ack.body", a.Body)
@@ -187,7 +187,7 @@ func (c *check) seek(h *HTTP) {
 	if h.Position != TailCursor || s == (Seek{}) {
 		return
 	}
-	c.method("seek.method", s.Method, "GET", "POST")
+	c.words("seek.method", s.Method, "GET", "POST")
 	c.further("seek.url", s.URL, h.URL)
 	if s.Body != "" {
 		c.jsonBody("seek.body", s.Body)
