@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -40,7 +41,7 @@ type SinkStatus struct {
 	Oldest   *time.Time `json:"oldest"`   // when the oldest owed event was taken in
 	Retrying int        `json:"retrying"` // failed at least once and due again
 	Dead     int        `json:"dead"`
-	Error    string     `json:"error"` // why it is down or paused; else of the last failed attempt while deliveries are retried
+	Error    string     `json:"error"` // why it is down or paused, or what to do where it is removed; else of the last failed attempt while deliveries are retried
 
 	HeldUntil *time.Time `json:"held_until"` // it asked for no attempt before; null when it does not
 }
@@ -118,7 +119,7 @@ func (s *Server) examine() (Status, []problem, error) {
 		problems = append(problems, problem{LevelCritical, "the daemon is not running"})
 	}
 	if stats.Full != "" {
-		problems = append(problems, problem{LevelCritical, "nothing is taken in: " + stats.Full})
+		problems = append(problems, problem{LevelCritical, "nothing is taken in: " + stats.Full + whatFills(sinks)})
 	}
 	if stats.Clock != "" {
 		problems = append(problems, problem{LevelWarning, "nothing expires: " + stats.Clock})
@@ -184,9 +185,27 @@ func (s *Server) sink(st event.SinkStats, now time.Time) SinkStatus {
 		entry.HeldUntil = instant(st.State.HeldUntil)
 	}
 	if st.Frozen {
-		entry.State = StateRemoved
+		entry.State, entry.Error, entry.HeldUntil = StateRemoved, "", nil
+		if st.Owed > 0 {
+			entry.Error = "it is no longer configured: what it is owed is kept until a sink of this name takes it"
+		}
 	}
 	return entry
+}
+
+// whatFills names the sink that is owed the most, which is what a full store holds.
+func whatFills(sinks []event.SinkStats) string {
+	if len(sinks) == 0 {
+		return ""
+	}
+	most := slices.MaxFunc(sinks, func(a, b event.SinkStats) int { return cmp.Compare(a.Owed, b.Owed) })
+	switch {
+	case most.Owed == 0:
+		return ""
+	case most.Frozen:
+		return fmt.Sprintf("; sink %s, which is no longer configured, is owed %d events: configure it again, so that it takes them", most.Name, most.Owed)
+	}
+	return fmt.Sprintf("; sink %s is owed %d events", most.Name, most.Owed)
 }
 
 func sourceProblems(st event.SourceStats, entry SourceStatus, now time.Time) []problem {

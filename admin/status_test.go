@@ -3,6 +3,7 @@ package admin
 import (
 	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,9 +77,17 @@ func TestWhatIsWrong(t *testing.T) {
 		level   Level
 		message string
 	}{
-		"all is well":        {message: "all is well"},
-		"stopped":            {stopped: true, level: LevelCritical, message: "the daemon is not running"},
-		"full":               {store: fakeStore{stats: event.StoreStats{Full: "the disk has 3 MiB left"}}, level: LevelCritical, message: "nothing is taken in: the disk has 3 MiB left"},
+		"all is well": {message: "all is well"},
+		"stopped":     {stopped: true, level: LevelCritical, message: "the daemon is not running"},
+		"full":        {store: fakeStore{stats: event.StoreStats{Full: "the disk has 3 MiB left"}}, level: LevelCritical, message: "nothing is taken in: the disk has 3 MiB left"},
+		"filled": {
+			store: fakeStore{stats: event.StoreStats{Full: "it uses 2 GiB"}, sinks: []event.SinkStats{{Name: "app", Owed: 3}, {Name: "archive", Owed: 9}, {Name: "z"}}},
+			level: LevelCritical, message: "nothing is taken in: it uses 2 GiB; sink archive is owed 9 events",
+		},
+		"filled by a removed one": {
+			store: fakeStore{stats: event.StoreStats{Full: "it uses 2 GiB"}, sinks: []event.SinkStats{{Name: "app", Owed: 3}, {Name: "old", Owed: 9, Frozen: true}}},
+			level: LevelCritical, message: "nothing is taken in: it uses 2 GiB; sink old, which is no longer configured, is owed 9 events: configure it again, so that it takes them",
+		},
 		"failing from start": {notices: failing(event.SourceFailing), level: LevelCritical, message: "source flatpeak is failing (login: 401)"},
 		"failing now": {
 			notices: append([]event.Notice{event.Polled{Source: "flatpeak", At: time.Date(1999, 12, 31, 23, 50, 0, 0, time.UTC)}}, failing(event.SourceFailing)...),
@@ -160,7 +169,7 @@ func TestStoppedStatus(t *testing.T) {
 	if got := status.Sinks["busy"]; got.HeldUntil == nil || !got.HeldUntil.Equal(until) {
 		t.Errorf("the sink that asked to wait is %+v", got)
 	}
-	if got := status.Sinks["gone"]; got.State != StateRemoved || got.Owed != 7 {
+	if got := status.Sinks["gone"]; got.State != StateRemoved || got.Owed != 7 || !strings.Contains(got.Error, "no longer configured") {
 		t.Errorf("the removed sink is %+v", got)
 	}
 }
