@@ -42,8 +42,8 @@ func Local(h http.Handler) *Client {
 
 // Ping asks whether a daemon answers. ErrNoDaemon: nobody listens on its socket.
 func (c *Client) Ping(ctx context.Context) error {
-	var pong struct{}
-	return c.get(ctx, "/v1/ping", &pong)
+	_, err := get[struct{}](ctx, c, "/v1/ping")
+	return err
 }
 
 // Close closes the connections.
@@ -51,26 +51,20 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // Status asks how everything does.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	var status Status
-	return status, c.get(ctx, "/v1/status", &status)
+	return get[Status](ctx, c, "/v1/status")
 }
 
 // Check asks for the status in one word and one line.
-func (c *Client) Check(ctx context.Context) (Check, error) {
-	var check Check
-	return check, c.get(ctx, "/v1/check", &check)
-}
+func (c *Client) Check(ctx context.Context) (Check, error) { return get[Check](ctx, c, "/v1/check") }
 
 // Places tells where each source stands.
 func (c *Client) Places(ctx context.Context) (map[string]Place, error) {
-	var places map[string]Place
-	return places, c.get(ctx, "/v1/places", &places)
+	return get[map[string]Place](ctx, c, "/v1/places")
 }
 
 // Position tells where a source stands.
 func (c *Client) Position(ctx context.Context, source string) (Position, error) {
-	var pos Position
-	return pos, c.get(ctx, "/v1/position?source="+url.QueryEscape(source), &pos)
+	return get[Position](ctx, c, "/v1/position?source="+url.QueryEscape(source))
 }
 
 // Known reports for each id whether it is remembered.
@@ -83,12 +77,8 @@ func (c *Client) Known(ctx context.Context, source string, ids []string) ([]bool
 			size += len(ids[n]) + 4
 			n++
 		}
-		body, err := json.Marshal(req)
+		part, err := post[[]bool](ctx, c, "/v1/known", req)
 		if err != nil {
-			return nil, err
-		}
-		var part []bool
-		if err := c.do(ctx, http.MethodPost, "/v1/known", body, &part); err != nil {
 			return nil, err
 		}
 		if len(part) != n {
@@ -114,8 +104,8 @@ func (c *Client) Dead(ctx context.Context, sink, id string, detail bool) iter.Se
 			q.Set("detail", "true")
 		}
 		for {
-			var page DeadPage
-			if err := c.get(ctx, "/v1/dead?"+q.Encode(), &page); err != nil {
+			page, err := get[DeadPage](ctx, c, "/v1/dead?"+q.Encode())
+			if err != nil {
 				yield(DeadLetter{}, err)
 				return
 			}
@@ -134,41 +124,38 @@ func (c *Client) Dead(ctx context.Context, sink, id string, detail bool) iter.Se
 
 // RetryDead sends dead letters again.
 func (c *Client) RetryDead(ctx context.Context, sel DeadSelection) (DeadChange, error) {
-	return c.changeDead(ctx, "/v1/dead/retry", sel)
+	return post[DeadChange](ctx, c, "/v1/dead/retry", sel)
 }
 
 // DropDead forgets dead letters.
 func (c *Client) DropDead(ctx context.Context, sel DeadSelection) (DeadChange, error) {
-	return c.changeDead(ctx, "/v1/dead/drop", sel)
+	return post[DeadChange](ctx, c, "/v1/dead/drop", sel)
 }
 
 // Pause pauses a sink, or resumes it.
 func (c *Client) Pause(ctx context.Context, req PauseRequest, pause bool) (PauseChange, error) {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return PauseChange{}, err
-	}
 	path := "/v1/resume"
 	if pause {
 		path = "/v1/pause"
 	}
-	var change PauseChange
-	return change, c.do(ctx, http.MethodPost, path, body, &change)
+	return post[PauseChange](ctx, c, path, req)
 }
 
-func (c *Client) changeDead(ctx context.Context, path string, sel DeadSelection) (DeadChange, error) {
-	body, err := json.Marshal(sel)
-	if err != nil {
-		return DeadChange{}, err
-	}
-	var change DeadChange
-	return change, c.do(ctx, http.MethodPost, path, body, &change)
-}
-
-func (c *Client) get(ctx context.Context, path string, answer any) error {
+func get[T any](ctx context.Context, c *Client, path string) (answer T, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, readWithin, fmt.Errorf("no answer within %s", readWithin))
 	defer cancel()
-	return c.do(ctx, http.MethodGet, path, nil, answer)
+	err = c.do(ctx, http.MethodGet, path, nil, &answer)
+	return answer, err
+}
+
+// post has no time limit: a change takes the time that it takes.
+func post[T any](ctx context.Context, c *Client, path string, req any) (answer T, err error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return answer, err
+	}
+	err = c.do(ctx, http.MethodPost, path, body, &answer)
+	return answer, err
 }
 
 func (c *Client) do(ctx context.Context, method, path string, body []byte, answer any) error {

@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -160,19 +158,25 @@ type applyDead func(ctx context.Context, sink string, seqs []uint64) (int, error
 // readSelection reads what a change is about, and lifts the time limit from its answer: a change takes the time that it takes.
 func readSelection(w http.ResponseWriter, r *http.Request) (DeadSelection, error) {
 	var sel DeadSelection
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&sel); err != nil {
-		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return sel, errorf(Invalid, "the request names too many dead letters: name fewer, or a sink")
-		}
-		return sel, errorf(Invalid, "the request is not a selection of dead letters: %s", oneLine(err))
+	if err := read(w, r, &sel, "a selection of dead letters"); err != nil {
+		return sel, err
 	}
 	if sel.All && (sel.Sink != "" || len(sel.IDs) > 0) || !sel.All && sel.Sink == "" && len(sel.IDs) == 0 {
 		return sel, errorf(Invalid, "name dead letters by their ids, by a sink, or all of them")
 	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // in memory there is none
 	return sel, nil
+}
+
+// changesDead answers a change of dead letters; done is what became of them.
+func (s *Server) changesDead(done string, apply applyDead) func(http.ResponseWriter, *http.Request) (any, error) {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		sel, err := readSelection(w, r)
+		if err != nil {
+			return nil, err
+		}
+		return s.changeDead(r.Context(), sel, done, apply)
+	}
 }
 
 // changeDead makes one change, in the store's transactions of deadChange letters. An id that no dead letter has fails the

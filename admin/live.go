@@ -10,9 +10,9 @@ import (
 // Live gathers from notices what the store does not keep: how each source and sink does in this run. Give its Notify to
 // poller, dispatch and store. It holds one entry for each name of the topology and takes no other names in.
 type Live struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards both
 	sources map[string]*SourceLive
-	sinks   map[string]*SinkLive
+	sinks   map[string]string // the error of the last attempt; empty when that succeeded
 }
 
 // SourceLive is a source in this run.
@@ -21,31 +21,18 @@ type SourceLive struct {
 	LastSuccess time.Time
 	NextPoll    time.Time
 	Error       string // of the last poll; empty when it went well
-	Polls       uint64 // that went well
-	Failures    uint64 // polls that did not
 	Listed      uint64
 	New         uint64
-	Repeated    uint64
-	History     int // listed by the first poll, but from before the start
-}
-
-// SinkLive is a sink in this run.
-type SinkLive struct {
-	Error     string // of the last failed attempt; empty when one succeeded since
-	Attempted uint64
-	Delivered uint64
-	Retried   uint64 // attempts that failed and are made again
-	Dead      uint64
 }
 
 // NewLive makes entries for the sources and sinks of t.
 func NewLive(t event.Topology) *Live {
-	l := &Live{sources: map[string]*SourceLive{}, sinks: map[string]*SinkLive{}}
+	l := &Live{sources: map[string]*SourceLive{}, sinks: map[string]string{}}
 	for _, s := range t.Sources {
 		l.sources[s.Name] = new(SourceLive)
 	}
 	for _, s := range t.Sinks {
-		l.sinks[s.Name] = new(SinkLive)
+		l.sinks[s.Name] = ""
 	}
 	return l
 }
@@ -60,14 +47,12 @@ func (l *Live) Source(name string) (SourceLive, bool) {
 	return SourceLive{}, false
 }
 
-// Sink returns a copy of a sink's entry; false for a name that is not in the topology.
-func (l *Live) Sink(name string) (SinkLive, bool) {
+// Sink returns the error of a sink's last attempt, empty when that succeeded; false for a name that is not in the topology.
+func (l *Live) Sink(name string) (failure string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s, ok := l.sinks[name]; ok {
-		return *s, true
-	}
-	return SinkLive{}, false
+	failure, ok = l.sinks[name]
+	return failure, ok
 }
 
 // Notify takes a notice in.
@@ -76,38 +61,19 @@ func (l *Live) Notify(n event.Notice) {
 	defer l.mu.Unlock()
 	switch n := n.(type) {
 	case event.Polled:
-		s, ok := l.sources[n.Source]
-		if !ok {
-			return
+		if s, ok := l.sources[n.Source]; ok {
+			s.Health, s.Error = event.SourceOK, ""
+			s.LastSuccess, s.NextPoll = n.At, n.Next
+			s.Listed += uint64(n.Listed)
+			s.New += uint64(n.New)
 		}
-		s.Health, s.Error = event.SourceOK, ""
-		s.LastSuccess, s.NextPoll = n.At, n.Next
-		s.Polls++
-		s.Listed += uint64(n.Listed)
-		s.New += uint64(n.New)
-		s.Repeated += uint64(n.Repeated)
-		s.History += n.History
 	case event.PollFailed:
-		s, ok := l.sources[n.Source]
-		if !ok {
-			return
+		if s, ok := l.sources[n.Source]; ok {
+			s.Health, s.Error, s.NextPoll = n.Health, oneLine(n.Err), n.Next
 		}
-		s.Health, s.Error, s.NextPoll = n.Health, oneLine(n.Err), n.Next
-		s.Failures++
 	case event.Attempted:
-		s, ok := l.sinks[n.Sink]
-		if !ok {
-			return
-		}
-		s.Attempted++
-		s.Error = n.Reason
-		switch n.Outcome {
-		case event.Delivered:
-			s.Delivered++
-		case event.Retry:
-			s.Retried++
-		case event.Dead:
-			s.Dead++
+		if _, ok := l.sinks[n.Sink]; ok {
+			l.sinks[n.Sink] = n.Reason
 		}
 	}
 }

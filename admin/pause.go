@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -27,17 +26,17 @@ type PauseChange struct {
 }
 
 // pause makes a sink paused, by a person's word, or up. One that is down is not to be resumed: it recovers by itself.
-func (s *Server) pause(w http.ResponseWriter, r *http.Request, paused bool) (PauseChange, error) {
-	var req PauseRequest
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil {
-		return PauseChange{}, errorf(Invalid, "the request does not name a sink: %s", oneLine(err))
-	}
-	for try := 1; ; try++ {
-		change, err := s.pauseOnce(r.Context(), req, paused)
-		if !errors.Is(err, event.ErrStale) || try == pauseTries {
-			return change, err
+func (s *Server) pause(paused bool) func(http.ResponseWriter, *http.Request) (any, error) {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		var req PauseRequest
+		if err := read(w, r, &req, "the name of a sink"); err != nil {
+			return nil, err
+		}
+		for try := 1; ; try++ {
+			change, err := s.pauseOnce(r.Context(), req, paused)
+			if !errors.Is(err, event.ErrStale) || try == pauseTries {
+				return change, err
+			}
 		}
 	}
 }

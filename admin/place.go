@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/json"
 	"net/http"
 	"time"
 )
@@ -65,12 +64,13 @@ type knownRequest struct {
 	IDs    [][]byte `json:"ids"` // an id may be no text
 }
 
-func (s *Server) known(w http.ResponseWriter, r *http.Request) ([]bool, error) {
+func (s *Server) known(w http.ResponseWriter, r *http.Request) (any, error) {
 	var req knownRequest
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&req); err != nil || req.Source == "" {
-		return nil, errorf(Invalid, "the request does not name a source and ids: %s", oneLine(err))
+	if err := read(w, r, &req, "a source and ids"); err != nil {
+		return nil, err
+	}
+	if req.Source == "" {
+		return nil, errorf(Invalid, "name the source whose ids are asked for")
 	}
 	ids := make([]string, len(req.IDs))
 	for i, id := range req.IDs {

@@ -92,43 +92,29 @@ func errorf(kind Kind, format string, args ...any) *Error {
 // browser sends is refused: the socket may be forwarded to a port of somebody's desktop, and no page there shall speak to it.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(pattern string, h func(*http.Request) (any, error)) {
+	handle := func(pattern string, h func(http.ResponseWriter, *http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			answer, err := h(r)
+			answer, err := h(w, r)
 			s.answer(w, answer, err)
 		})
 	}
-	change := func(pattern, done string, apply applyDead) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			var change DeadChange
-			sel, err := readSelection(w, r)
-			if err == nil {
-				change, err = s.changeDead(r.Context(), sel, done, apply)
-			}
-			s.answer(w, change, err)
-		})
+	get := func(pattern string, h func(*http.Request) (any, error)) {
+		handle("GET "+pattern, func(_ http.ResponseWriter, r *http.Request) (any, error) { return h(r) })
 	}
-	handle("GET /v1/ping", func(*http.Request) (any, error) { return struct{}{}, nil })
-	handle("GET /v1/status", func(*http.Request) (any, error) { return s.Status() })
-	handle("GET /v1/check", func(*http.Request) (any, error) { return s.check() })
-	handle("GET /v1/dead", s.listDead)
-	handle("GET /v1/places", func(*http.Request) (any, error) { return s.places() })
-	handle("GET /v1/position", s.position)
-	mux.HandleFunc("POST /v1/known", func(w http.ResponseWriter, r *http.Request) {
-		known, err := s.known(w, r)
-		s.answer(w, known, err)
-	})
-	for pattern, paused := range map[string]bool{"POST /v1/pause": true, "POST /v1/resume": false} {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			change, err := s.pause(w, r, paused)
-			s.answer(w, change, err)
-		})
-	}
-	change("POST /v1/dead/retry", "sent again", s.Store.RetryDead)
-	change("POST /v1/dead/drop", "dropped", s.Store.DropDead)
+	get("/v1/ping", func(*http.Request) (any, error) { return struct{}{}, nil })
+	get("/v1/status", func(*http.Request) (any, error) { return s.Status() })
+	get("/v1/check", func(*http.Request) (any, error) { return s.check() })
+	get("/v1/dead", s.listDead)
+	get("/v1/places", func(*http.Request) (any, error) { return s.places() })
+	get("/v1/position", s.position)
+	handle("POST /v1/known", s.known)
+	handle("POST /v1/pause", s.pause(true))
+	handle("POST /v1/resume", s.pause(false))
+	handle("POST /v1/dead/retry", s.changesDead("sent again", s.Store.RetryDead))
+	handle("POST /v1/dead/drop", s.changesDead("dropped", s.Store.DropDead))
+	handle("POST /v1/store/compact", s.compact)
 	mux.HandleFunc("GET /v1/store/backup", s.backup)
-	mux.HandleFunc("POST /v1/store/compact", s.compact)
-	handle("/", func(r *http.Request) (any, error) {
+	handle("/", func(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, errorf(NotFound, "tidings %s does not know %s %s on its control socket", s.Version, r.Method, r.URL.Path)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -138,6 +124,20 @@ func (s *Server) Handler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// read reads a request's body, strictly; what names what it should be: "a selection of dead letters".
+func read(w http.ResponseWriter, r *http.Request, to any, what string) error {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	dec.DisallowUnknownFields()
+	err := dec.Decode(to)
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return errorf(Invalid, "the request is longer than %d MiB: name fewer", maxBody>>20)
+	}
+	if err != nil {
+		return errorf(Invalid, "the request is not %s: %s", what, oneLine(err))
+	}
+	return nil
 }
 
 // refuseBrowser refuses what only a browser sends, and host names that are not of this machine: after DNS rebinding a page

@@ -177,8 +177,8 @@ func (s *Server) sink(st event.SinkStats, now time.Time) SinkStatus {
 	}
 	if s.Live != nil && st.State.Health == event.Up {
 		entry.Error = ""
-		if live, ok := s.Live.Sink(st.Name); ok && st.Retrying > 0 {
-			entry.Error = live.Error
+		if st.Retrying > 0 {
+			entry.Error, _ = s.Live.Sink(st.Name)
 		}
 	}
 	if st.State.HeldUntil.After(now) {

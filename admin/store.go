@@ -52,19 +52,18 @@ func (p *patient) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (s *Server) compact(w http.ResponseWriter, r *http.Request) {
+func (s *Server) compact(w http.ResponseWriter, r *http.Request) (any, error) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // it takes the time that it takes
 	done, err := s.Store.Compact(r.Context())
 	if err == nil {
 		s.log().Info("the store was compacted on a person's word", "before", done.Before, "after", done.After, "took", round(done.Took))
 	}
-	s.answer(w, done, err)
+	return done, err
 }
 
 // Compact gives free space of the store's file back.
 func (c *Client) Compact(ctx context.Context) (event.Compacted, error) {
-	var done event.Compacted
-	return done, c.do(ctx, http.MethodPost, "/v1/store/compact", nil, &done)
+	return post[event.Compacted](ctx, c, "/v1/store/compact", nil)
 }
 
 // Backup writes a backup of the store to what open returns, once it is known how many bytes come.
