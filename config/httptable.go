@@ -180,6 +180,7 @@ func (d *decoder) errorRules(v value, to *[]recipe.ErrorRule) {
 			{"status", d.integer(&r.Status, 200, 599)},
 			{"path", d.plain(&r.Path, "a path into the answer")},
 			{"equals", d.plain(&r.Equals, "the text that stands at path")},
+			{"missing", d.boolean(&r.Missing)},
 			{"means", d.plain(&r.Means, "refused, limited, lost or empty")},
 		}})
 		*to = append(*to, r)

@@ -231,8 +231,11 @@ func (c *check) rules(rules []ErrorRule) {
 		if r.Status < 200 || r.Status > 599 {
 			c.add(path+".status", "is %d; want an HTTP status from 200 to 599", r.Status)
 		}
-		if r.Equals != "" && r.Path == "" {
-			c.add(path+".path", "is missing; it says where in the answer's body equals is looked for")
+		if (r.Equals != "" || r.Missing) && r.Path == "" {
+			c.add(path+".path", "is missing; it says where in the answer's body %s is looked for", pick(r.Missing, "what is missing", "equals"))
+		}
+		if r.Equals != "" && r.Missing {
+			c.add(path+".missing", "can't be true beside equals; leave one of them out")
 		}
 		if r.Status/100 == 2 && r.Path == "" && r.Means != Empty {
 			c.add(path+".path", "is missing; a status of success needs more to be an error")

@@ -76,10 +76,15 @@ func (c *check) named(path, text string, h *HTTP) {
 	c.special(path, t, h)
 }
 
-// special checks the names that begin with @: they are no paths. An exploded item has those of the item around it as well.
+// special checks the names that begin with @: they are no paths. An exploded item has those of the item around it as well, and one of a
+// list of several values its value, as long as it is known where it was listed.
 func (c *check) special(path string, t Template, h *HTTP, words ...string) {
 	if h.Explode != "" {
 		words = append(slices.Clone(words), "@index", "@item.PATH")
+	}
+	late := path == "raw" || path == "type" || path != "changes.resource" && strings.HasPrefix(path, "changes.") // made when it is known what changed
+	if h.ForEach != nil && !(late && !h.Changes.none()) {
+		words = append(slices.Clone(words), "@each")
 	}
 	for _, name := range t.Names() {
 		known := slices.Contains(words, name) || h.Explode != "" && strings.HasPrefix(name, "@item.")

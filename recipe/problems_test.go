@@ -47,6 +47,9 @@ func TestProblemsOfPlaces(t *testing.T) {
 		{walk + "raw: '{{{id}: 1}}'", "raw", "no JSON"},
 		{walk + "raw: '{{\"a\": {@itme}}}'", "raw", "{@itme}"},
 		{walk + "raw: '{{\"a\": {@item.x}}}'", "raw", "{@item.x}"},
+		{walk + "raw: '{{\"a\": {@each}}}'", "raw", "{@each}"},
+		{url + "position: snapshot\nquery: {m: '{m}'}\nfor_each: {url: 'https://a.example/m', value: id, as: m}\nchanges: {resource: '{@each}/{id}', created: '{@each}'}",
+			"changes.created", "{@each}"},
 		{url + "position: head_walk\nid: '{a}@{@index}'", "id", "{@index}"},
 		{walk + "type: '='", "type", "without the word"},
 		{walk + "type: '{a'", "type", "without its }"},
@@ -99,6 +102,8 @@ func TestProblemsOfPlaces(t *testing.T) {
 		{walk + "limits: {interval: 'X Poll'}", "limits.interval", "X Poll"},
 		{walk + "auth: {oauth2: {client_id: a, client_secret: b}}", "auth.oauth2.token_url", "missing"},
 		{walk + "auth: {oauth2: {token_url: 'https://b.example/t', client_id: a, client_secret: b, params: {scope: x}}}", "auth.oauth2.params.scope", "itself"},
+		{walk + "errors: [{status: 200, missing: true, means: empty}]", "errors[0].path", "what is missing"},
+		{walk + "errors: [{status: 200, path: data, equals: x, missing: true, means: empty}]", "errors[0].missing", "equals"},
 		{walk + "errors: [{status: 404, means: gone}]", "errors[0].means", "gone"},
 	} {
 		var h HTTP

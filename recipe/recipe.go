@@ -160,10 +160,11 @@ type Paging struct {
 
 // ErrorRule gives an answer its meaning.
 type ErrorRule struct {
-	Status int    `yaml:"status"`
-	Path   string `yaml:"path,omitempty"`   // path into the answer's body
-	Equals string `yaml:"equals,omitempty"` // what stands there
-	Means  string `yaml:"means"`            // refused: the account may not ask; limited: ask later; lost: the cursor is no longer known; empty: nothing is there
+	Status  int    `yaml:"status"`
+	Path    string `yaml:"path,omitempty"`    // path into the answer's body
+	Equals  string `yaml:"equals,omitempty"`  // what stands there
+	Missing bool   `yaml:"missing,omitempty"` // nothing, null or an empty text stands there
+	Means   string `yaml:"means"`             // refused: the account may not ask; limited: ask later; lost: the cursor is no longer known; empty: nothing is there
 }
 
 // Preset is a vendor's API as a recipe with parameters.

@@ -149,13 +149,15 @@ func TestSeeking(t *testing.T) {
 }
 
 func TestAnswersThatSayThatNothingIsThere(t *testing.T) {
-	rules := []recipe.ErrorRule{{Status: 404, Path: "code", Equals: "none", Means: recipe.Empty}, {Status: 200, Path: "status", Equals: "no_data", Means: recipe.Empty}, {Status: 202, Means: recipe.Empty}}
+	rules := []recipe.ErrorRule{{Status: 404, Path: "code", Equals: "none", Means: recipe.Empty}, {Status: 200, Path: "status", Equals: "no_data", Means: recipe.Empty}, {Status: 202, Means: recipe.Empty},
+		{Status: 200, Path: "items", Missing: true, Means: recipe.Empty}}
 	for _, test := range []struct {
 		status int
 		body   string
 		ok     bool
 	}{
-		{204, "", true}, {404, `{"code":"none"}`, true}, {404, `{"code":"other"}`, false}, {200, `{"status":"no_data"}`, true}, {202, "soon", true}, {200, "", false}, {205, "", false},
+		{204, "", true}, {404, `{"code":"none"}`, true}, {404, `{"code":"other"}`, false}, {200, `{"status":"no_data"}`, true}, {200, `{"kind":"x"}`, true},
+		{200, `{"items":null}`, true}, {200, `{"items":[]}`, false}, {202, "soon", true}, {200, "", false}, {205, "", false},
 	} {
 		for _, position := range []string{"tail_cursor", "head_walk"} {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"tidings/event"
 	"tidings/poller"
 	"tidings/recipe"
@@ -116,8 +114,15 @@ func (h *HTTP) rule(a answer) *recipe.ErrorRule {
 		if err != nil {
 			continue
 		}
-		v := body.Get(r.Path)
-		if r.Equals == "" && text(v) != "" && v.Type != gjson.False || r.Equals != "" && text(v) == r.Equals {
+		found := text(body.Get(r.Path))
+		fits := found != "" && found != "false"
+		switch {
+		case r.Missing:
+			fits = found == ""
+		case r.Equals != "":
+			fits = found == r.Equals
+		}
+		if fits {
 			return &h.recipe.Errors[i]
 		}
 	}

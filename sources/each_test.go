@@ -180,3 +180,37 @@ func TestValuesThatCanNotBeGoneThrough(t *testing.T) {
 		}
 	}
 }
+
+// What is listed for two values alike is two events: by the hash that stands for an id, and by an id and a body that have the value.
+func TestItemsThatDoNotSayTheirValue(t *testing.T) {
+	for id, want := range map[string]string{"": "", "{@each}@{at}": "a@2026-01-02,b@2026-01-02"} {
+		e := newEcho(t, "")
+		e.body = func(r *http.Request) string {
+			if r.URL.Path == "/meters" {
+				return `["a","b"]`
+			}
+			return `[{"at":"2026-01-02"}]`
+		}
+		h, err := New(recipe.HTTP{
+			URL: e.URL + "/{meter}", ID: id, Time: "at", Raw: `{{"meter":{@each},{@fields}}}`, Position: "time_window", Window: recipe.Window{Since: "since"},
+			ForEach: &recipe.ForEach{URL: e.URL + "/meters", Value: "@this", As: "meter"},
+		}, nil, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids, bodies []string
+		for cursor := "-"; cursor != ""; {
+			page, err := h.Fetch(t.Context(), poller.Request{Cursor: strings.Trim(cursor, "-")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page.Events {
+				ids, bodies = append(ids, e.ID), append(bodies, string(e.Data))
+			}
+			cursor = page.Next
+		}
+		if len(ids) != 2 || ids[0] == ids[1] || want != "" && strings.Join(ids, ",") != want || bodies[1] != `{"meter":"b","at":"2026-01-02"}` {
+			t.Errorf("%q: %q, %q", id, ids, bodies)
+		}
+	}
+}

@@ -19,6 +19,7 @@ type item struct {
 	gjson.Result
 	around gjson.Result // the listed item; another than the event's own where the recipe explodes
 	index  int          // in the array of the item around
+	each   string       // the value of for_each that it was listed for; empty where the list is one
 	ignore []string     // keys that do not count in the item's hash
 }
 
@@ -32,9 +33,19 @@ func (i *item) get(path string) string {
 			return version(i.Result, i.ignore)
 		case path == "@index":
 			return strconv.Itoa(i.index)
+		case path == "@each":
+			return i.each
 		}
 	}
 	return text(i.Get(path))
+}
+
+// hash is the id of an item that has none. Lists of several values may list alike what is not the same.
+func (i *item) hash() string {
+	if i.each != "" {
+		return hash(i.each + "\x00" + i.Raw)
+	}
+	return hash(i.Raw)
 }
 
 // field reads one text out of items: by a path, by a template of paths, or always the same word.

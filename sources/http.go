@@ -122,7 +122,7 @@ func (h *HTTP) fetch(ctx context.Context, r poller.Request, value string) (event
 
 // read makes a page of an answer to r.
 func (h *HTTP) read(a answer, req request, r poller.Request, value string, size int) (page event.Page, err error) {
-	at := place{cursor: r.Cursor, size: size, link: nextLink(a.header), resolve: func(next string) (string, error) {
+	at := place{cursor: r.Cursor, each: value, size: size, link: nextLink(a.header), resolve: func(next string) (string, error) {
 		return h.keep(&h.events, req.url, next, h.fill(&h.events, r, value))
 	}}
 	switch {

@@ -123,7 +123,7 @@ func (l *lister) page(body string, at place, now time.Time) (event.Page, error) 
 	if at.size > 0 {
 		page.Events = make([]event.Event, 0, min(at.size, 1000))
 	}
-	i := item{ignore: l.recipe.Changes.Ignore}
+	i := item{ignore: l.recipe.Changes.Ignore, each: at.each}
 	listed, last, room := 0, "", l.max
 	elements(items, func(listedItem gjson.Result) bool {
 		listed++
@@ -195,7 +195,7 @@ func noObject(v gjson.Result) string {
 func (l *lister) event(e *event.Event, i *item, broken string, now time.Time) (id string, hashed bool) {
 	e.Source = l.source
 	if broken != "" {
-		e.ID, e.Broken, e.Data = hash(i.Raw), broken, []byte(i.Raw)
+		e.ID, e.Broken, e.Data = i.hash(), broken, []byte(i.Raw)
 		return "", false
 	}
 	if l.quick {
@@ -207,7 +207,7 @@ func (l *lister) event(e *event.Event, i *item, broken string, now time.Time) (i
 	e.ID = bounded(id)
 	if l.resource.given() {
 		if e.Resource = bounded(l.resource.of(i)); e.Resource == "" {
-			e.Resource, hashed = hash(i.Raw), true
+			e.Resource, hashed = i.hash(), true
 		}
 		if l.recipe.Position == recipe.Snapshot || id == "" {
 			e.ID = bounded(e.Resource + "@" + version(i.Result, i.ignore))
@@ -215,7 +215,7 @@ func (l *lister) event(e *event.Event, i *item, broken string, now time.Time) (i
 		e.Born = l.moment(i, l.recipe.Changes.Born)
 	}
 	if e.ID == "" {
-		e.ID, hashed = hash(i.Raw), true
+		e.ID, hashed = i.hash(), true
 	}
 	if l.raw != nil && !l.resource.given() { // a resource gets its body from Wrap
 		e.Data = l.raw.expand(i, e, now)

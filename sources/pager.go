@@ -16,6 +16,7 @@ const maxCursor = 16 << 10
 // place is what a request for a page asked for.
 type place struct {
 	cursor  string                       // empty: the beginning of the list
+	each    string                       // the value of for_each whose list it is
 	size    int                          // how many items a whole page has; 0: not known
 	link    string                       // the answer's Link with rel=next, where the paging needs it
 	resolve func(string) (string, error) // makes a cursor of the address of a page, where the paging is by address

@@ -56,7 +56,7 @@ func (r *rawBody) expand(i *item, e *event.Event, now time.Time) []byte {
 			return moment(e.Time), true
 		case "@now":
 			return moment(now), true
-		case "@hash", "@index":
+		case "@hash", "@index", "@each":
 			return quote(i.get(path)), true
 		}
 		v := i.Get(path)
