@@ -37,7 +37,7 @@ func (d *decoder) httpSource(v value, found map[string]value, s *Source) {
 	if !ok {
 		return
 	}
-	s.Identity = httpIdentity(s.HTTP.URL, u)
+	s.Identity = httpIdentity(s.HTTP.URL, s.Values, u)
 	list := s.HTTP.URL
 	d.identify = func(values map[string]event.Secret) string {
 		address, err := fill(list, values)
@@ -48,7 +48,7 @@ func (d *decoder) httpSource(v value, found map[string]value, s *Source) {
 		if err != nil {
 			return ""
 		}
-		return httpIdentity(list, u)
+		return httpIdentity(list, values, u)
 	}
 	for i, feed := range s.Feeds {
 		at := d.at(join(v.path, fmt.Sprintf("feeds[%d].url", i)))
@@ -90,14 +90,37 @@ func (d *decoder) feeds(v value, s *Source) {
 	}
 }
 
-// httpIdentity is the list's address without its query. A path that comes from outside the file may hold a key and stands as
-// its hash; an origin is no secret, so that writing a host as ${env:HOST} leaves the identity as it was.
-func httpIdentity(template string, u *url.URL) string {
-	literal, _, _ := strings.Cut(template, "?")
-	if path := u.EscapedPath(); strings.HasSuffix(literal, path) {
-		return recipe.Origin(u) + path
+// httpIdentity is the list's address without its query. A value in its path that comes from outside the file may be a key and stands as
+// its hash; an origin is no secret, so that writing a host as ${env:HOST} leaves the identity as it was. What each request puts in itself
+// stands as {cursor}, say.
+func httpIdentity(list string, values map[string]event.Secret, u *url.URL) string {
+	list, _, _ = strings.Cut(list, "?")
+	path, own := "", ""
+	if _, rest, literal := strings.Cut(list, "://"); literal {
+		if i := strings.IndexByte(rest, '/'); i >= 0 {
+			path = rest[i:]
+		}
+	} else { // it begins with a value that has the origin, and perhaps a path
+		var name string
+		name, path, _ = strings.Cut(list, "}")
+		if base, err := url.Parse(values[strings.TrimLeft(name, "{+")].Reveal()); err == nil {
+			own = strings.Trim(base.EscapedPath(), "/")
+		}
 	}
-	return recipe.Origin(u) + "/" + hash(u.EscapedPath())
+	if own != "" {
+		own = "/" + hash(own)
+	}
+	t, err := recipe.ParseTemplate(path)
+	if err != nil {
+		return ""
+	}
+	shown, _ := t.Expand(func(name string) (string, bool) { // every name has a text
+		if value, outside := values[name]; outside {
+			return hash(value.Reveal()), true
+		}
+		return "{" + name + "}", true
+	})
+	return recipe.Origin(u) + own + shown
 }
 
 // plain reads text that may be shown into to.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -123,6 +124,35 @@ func FuzzLoad(f *testing.F) {
 }
 
 // What a preset declares a secret stands in the identity as its hash.
+// A person reads in an address what is no secret.
+func TestIdentityOfAnAddress(t *testing.T) {
+	values := map[string]event.Secret{
+		"env:HOST": event.NewSecret("h.example"), "env:BASE": event.NewSecret("https://h.example/base/"), "env:KEY": event.NewSecret(hush), "env:ALL": event.NewSecret("https://h.example/a/" + hush + "?k=1"),
+	}
+	const origin = "https://h.example:443"
+	for list, want := range map[string]string{
+		"https://h.example":                               "",
+		"https://h.example?x={env:KEY}":                   "",
+		"https://h.example/v1/{cursor}/next?x=1":          "/v1/{cursor}/next",
+		"https://{env:HOST}/v1/{company}/events":          "/v1/{company}/events",
+		"https://h.example/v1/{env:KEY}/events/{+cursor}": "/v1/" + hash(hush) + "/events/{cursor}",
+		"{env:BASE}/v1/{{x}}":                             "/" + hash("base") + "/v1/{x}",
+		"{env:ALL}":                                       "/" + hash("a/"+hush),
+	} {
+		address, err := fill(list, values)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := httpIdentity(list, values, u); got != origin+want {
+			t.Errorf("%s: %s", list, got)
+		}
+	}
+}
+
 func TestIdentityHashesSecrets(t *testing.T) {
 	preset := &recipe.Preset{
 		Identity: "{base_url} {token}",
