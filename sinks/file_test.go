@@ -59,6 +59,7 @@ func allDone(t *testing.T, results []dispatch.Result) {
 }
 
 func TestFileAppendsEachEventToItsFileInOrder(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0o022))
 	dir := t.TempDir()
 	f := newFile(t, FileOptions{Path: filepath.Join(dir, "new", "er", "%Y", "%m-%d.jsonl")})
 	allDone(t, f.Deliver(t.Context(), owed(on(1, "1"), on(2, "{ \"a\":\n2 }"), on(1, "3"))))
