@@ -108,7 +108,7 @@ func (c *clock) read() time.Time {
 		next = wall
 	}
 	c.at, c.mono = next, mono
-	return next.Round(0)
+	return next.Round(0).UTC() // as a record gives it back: what is in memory and what was read again look the same
 }
 
 // now is the time for a record.

@@ -247,7 +247,8 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 }
 
 func TestPositionsHaveASideCopy(t *testing.T) {
-	b := fresh(t, Options{tick: 5 * time.Millisecond}, "app")
+	east := time.FixedZone("east", 5*3600)
+	b := fresh(t, Options{tick: 5 * time.Millisecond, wall: func() time.Time { return time.Now().In(east) }}, "app")
 	read := func() (side, time.Time) {
 		s, at, err := readSide(b.path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
