@@ -28,15 +28,16 @@ func NewLogger(w *os.File, level slog.Leveler, format string) *slog.Logger {
 	case isJournal(w):
 		return slog.New(newJournal(w, level))
 	case term.IsTerminal(int(w.Fd())):
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour(w)}))
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !Colour(w)}))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// colour reports whether colour may be written to w: it is a terminal that has it, and the user did not ask for none
+// Colour reports whether colour may be written to w: it is a terminal that has it, and the user did not ask for none
 // (https://no-color.org).
-func colour(w *os.File) bool {
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && term.IsTerminal(int(w.Fd()))
+func Colour(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // isJournal reports whether w is the stream to journald that $JOURNAL_STREAM names, as device:inode. The variable alone says

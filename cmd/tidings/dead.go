@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -23,12 +21,7 @@ func newDeadCommand() *cobra.Command {
 		Short: "List, show, retry and drop dead letters",
 		Long: `A dead letter is a delivery that was given up on: one event that one sink did not take. It is kept, with the event's body,
 until a person sends it again or drops it. These commands work beside a running daemon and on the store of a stopped one.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return exit(exitUsage, "there is no command \"dead %s\"; see tidings dead --help", args[0])
-			}
-			return nil
-		},
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newDeadListCommand(), newDeadShowCommand(), newDeadRetryCommand(), newDeadDropCommand())
@@ -166,7 +159,7 @@ func newDeadChangeCommand(change deadChange, cmd *cobra.Command) *cobra.Command 
 		sel := admin.DeadSelection{IDs: ids, Sink: which.sink, All: which.all, DryRun: dryRun}
 		return withAdmin(cmd, func(ctx context.Context, client *admin.Client) error {
 			if len(ids) == 0 && !yes && !dryRun {
-				if proceed, err := change.confirm(ctx, cmd, client, sel); err != nil || !proceed {
+				if err := change.confirm(ctx, cmd, client, sel); err != nil {
 					return err
 				}
 			}
@@ -180,29 +173,14 @@ func newDeadChangeCommand(change deadChange, cmd *cobra.Command) *cobra.Command 
 	return cmd
 }
 
-// confirm counts what a bulk change would meet and asks. False without an error: there is nothing to do.
-func (c deadChange) confirm(ctx context.Context, cmd *cobra.Command, client *admin.Client, sel admin.DeadSelection) (bool, error) {
+// confirm counts what a bulk change would meet and asks.
+func (c deadChange) confirm(ctx context.Context, cmd *cobra.Command, client *admin.Client, sel admin.DeadSelection) error {
 	sel.DryRun = true
 	plan, err := c.apply(client, ctx, sel)
-	if err != nil {
-		return false, err
+	if err != nil || plan.Count == 0 { // without any it changes nothing, and is told as any other
+		return err
 	}
-	if plan.Count == 0 {
-		return true, nil // changes nothing, and is told as any other
-	}
-	question := fmt.Sprintf("%s %s%s (%s)", c.verb, plural(plan.Count, "dead letter", "dead letters"), c.tail, perSink(plan))
-	if !isTerminal(cmd.InOrStdin()) {
-		return false, exit(exitUsage, "this would %s: say --yes, since there is no terminal to ask at", question)
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", capital(question))
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("reading the answer: %w", err)
-	}
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return false, exit(exitFailed, "nothing was changed")
-	}
-	return true, nil
+	return proceed(cmd, fmt.Sprintf("%s %s%s (%s)", c.verb, plural(plan.Count, "dead letter", "dead letters"), c.tail, perSink(plan)), false)
 }
 
 func (c deadChange) tell(out io.Writer, result admin.DeadChange, sel admin.DeadSelection, asJSON bool) error {

@@ -15,7 +15,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 
 	"tidings/config"
 	"tidings/simulator"
@@ -198,10 +197,4 @@ func (p *demoPrinter) summary(e *engine, dir string) error {
 		return enc.Encode(s)
 	}
 	return p.table(s, stats)
-}
-
-// onTerminal reports whether w is a terminal that may be coloured (https://no-color.org).
-func onTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"tidings/admin"
 	"tidings/config"
 	"tidings/event"
 )
@@ -39,7 +40,7 @@ const (
 
 func newDemoPrinter(out io.Writer, quiet bool, cfg *config.Config) *demoPrinter {
 	p := &demoPrinter{
-		out: out, colour: onTerminal(out), quiet: quiet, source: cfg.Sources[0].Name,
+		out: out, colour: admin.Colour(out), quiet: quiet, source: cfg.Sources[0].Name,
 		rows: map[string]map[string]string{}, counts: map[string]demoCount{},
 	}
 	for _, s := range cfg.Sinks {

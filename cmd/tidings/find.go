@@ -41,36 +41,53 @@ func loadConfig(cmd *cobra.Command) (*config.Config, error) {
 	return cfg, err
 }
 
-// withAdmin calls use with a client of the running daemon, or, when none runs, of the store itself: the same handlers answer.
-// An explicit socket (--socket, TIDINGS_SOCKET) must have a daemon behind it.
-func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) error) error {
-	ctx := cmd.Context()
+// reached is what a command works on: the running daemon or, where none answers, the file of its store.
+type reached struct {
+	daemon      *admin.Client // nil: none answers
+	store       string
+	unreachable error // why none does
+}
+
+// reach finds the daemon that the user means: --socket, then TIDINGS_SOCKET, then what the configuration says. An explicit socket
+// must have a daemon behind it.
+func reach(cmd *cobra.Command) (reached, error) {
 	socket, _ := cmd.Flags().GetString("socket")
 	if socket == "" {
 		socket = os.Getenv("TIDINGS_SOCKET")
 	}
 	if socket != "" {
 		client := admin.Dial(socket)
-		if err := client.Ping(ctx); err != nil {
-			return &exitError{exitUnavailable, err}
+		if err := client.Ping(cmd.Context()); err != nil {
+			return reached{}, &exitError{exitUnavailable, err}
 		}
-		return use(ctx, client)
+		return reached{daemon: client}, nil
 	}
 	dataDir, control, err := config.Places(configPath(cmd))
 	if err != nil {
-		return &exitError{exitConfig, err}
+		return reached{}, &exitError{exitConfig, err}
 	}
 	client := admin.Dial(control)
-	unreachable := client.Ping(ctx)
-	if unreachable == nil {
-		return use(ctx, client)
+	if err := client.Ping(cmd.Context()); err != nil {
+		return reached{store: storePath(dataDir), unreachable: err}, nil
 	}
-	st, err := store.Open(storePath(dataDir), commandOptions())
+	return reached{daemon: client}, nil
+}
+
+// withAdmin calls use with a client of the running daemon, or, when none runs, of the store itself: the same handlers answer.
+func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) error) error {
+	at, err := reach(cmd)
+	if err != nil {
+		return err
+	}
+	if at.daemon != nil {
+		return use(cmd.Context(), at.daemon)
+	}
+	st, err := store.Open(at.store, commandOptions())
 	if _, ok := errors.AsType[*store.InUseError](err); ok {
-		return exit(exitUnavailable, "a daemon uses %s and does not answer: %w", storePath(dataDir), unreachable)
+		return exit(exitUnavailable, "a daemon uses %s and does not answer: %w", at.store, at.unreachable)
 	}
 	if errors.Is(err, os.ErrNotExist) {
-		return exit(exitFailed, "there is no store in %s: %w", filepath.Clean(dataDir), errNoStore)
+		return exit(exitFailed, "there is no store in %s: %w", filepath.Dir(at.store), errNoStore)
 	}
 	if errors.Is(err, os.ErrPermission) {
 		return exit(exitFailed, "%w; ask as the user that the daemon runs as, with sudo -u", err)
@@ -79,7 +96,7 @@ func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) erro
 		return err
 	}
 	server := &admin.Server{Store: st, Version: version, Position: newest}
-	err = use(ctx, admin.Local(server.Handler()))
+	err = use(cmd.Context(), admin.Local(server.Handler()))
 	if closed := st.Close(); err == nil && closed != nil {
 		err = fmt.Errorf("close the store: %w", closed)
 	}

@@ -106,15 +106,8 @@ and delivers it to local handlers (an HTTP endpoint, a file, a program), each wi
 Start with "tidings demo": it shows the whole job and needs no account, key or file.`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return exit(exitUsage, "there is no command %q; see tidings --help", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return cmd.Help()
-		},
+		Args:          onlyCommands,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return exit(exitUsage, "%w; see %s --help", err, cmd.CommandPath())
@@ -126,6 +119,14 @@ Start with "tidings demo": it shows the whole job and needs no account, key or f
 		newStatusCommand(), newDeadCommand(), newPauseCommand(), newResumeCommand(), newStoreCommand(), newPresetsCommand(), newProbeCommand(), newVersionCommand(),
 	)
 	return root
+}
+
+// onlyCommands refuses what is none of a command's commands.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return exit(exitUsage, "there is no command \"%s %s\"; see %[1]s --help", cmd.CommandPath(), args[0])
+	}
+	return nil
 }
 
 // noArgs refuses arguments with the exit code for wrong usage.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"text/tabwriter"
 	"time"
@@ -62,16 +63,15 @@ func runOnce(ctx context.Context, cfg *config.Config, out io.Writer, start start
 	defer func() { err = errors.Join(err, e.close()) }()
 
 	// The sources one after another would be as right; together they take as long as the slowest.
-	var polls errgroup.Group
+	var polls sync.WaitGroup
 	for _, p := range e.pollers {
-		polls.Go(func() error {
+		polls.Go(func() {
 			if p.Poll(ctx) != nil { // the log has told why
 				failed.Add(1)
 			}
-			return nil
 		})
 	}
-	_ = polls.Wait()
+	polls.Wait()
 	drains, drainCtx := errgroup.WithContext(ctx)
 	for _, w := range e.workers {
 		drains.Go(func() error { return w.Drain(drainCtx, onceHorizon) })

@@ -76,7 +76,7 @@ func checkStatus(cmd *cobra.Command) error {
 
 // printStatus shows a status to a person.
 func printStatus(out io.Writer, status admin.Status, now time.Time) error {
-	colour := onTerminal(out)
+	colour := admin.Colour(out)
 	if _, err := fmt.Fprintf(out, "%s.\n\n", capital(cut(printable(status.Message), 400))); err != nil {
 		return err
 	}

@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -23,41 +19,12 @@ func newStoreCommand() *cobra.Command {
 		Short: "Check, back up, compact, export and repair the store",
 		Long: `The store is one file, store.db in data_dir, that holds everything that must survive. These commands work beside a running
 daemon and on the store of a stopped one; repair needs the daemon to be stopped. docs/durability.md says what the store promises.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return exit(exitUsage, "there is no command \"store %s\"; see tidings store --help", args[0])
-			}
-			return nil
-		},
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newStoreCheckCommand(), newStoreStatsCommand(), newStoreBackupCommand(), newStoreCompactCommand(),
 		newStoreExportCommand(), newStoreRepairCommand(), newDeepCheckCommand())
 	return cmd
-}
-
-// storeAt finds the daemon, or, when none runs, the file of its store.
-func storeAt(cmd *cobra.Command) (daemon *admin.Client, path string, err error) {
-	socket, _ := cmd.Flags().GetString("socket")
-	if socket == "" {
-		socket = os.Getenv("TIDINGS_SOCKET")
-	}
-	if socket != "" {
-		client := admin.Dial(socket)
-		if err := client.Ping(cmd.Context()); err != nil {
-			return nil, "", exit(exitUnavailable, "reach the daemon: %w", err)
-		}
-		return client, "", nil
-	}
-	dataDir, control, err := config.Places(configPath(cmd))
-	if err != nil {
-		return nil, "", &exitError{exitConfig, err}
-	}
-	client := admin.Dial(control)
-	if client.Ping(cmd.Context()) == nil {
-		return client, "", nil
-	}
-	return nil, storePath(dataDir), nil
 }
 
 // bar is a progress bar on a terminal, and nothing elsewhere. A total of -1 is one that nobody knows.
@@ -67,25 +34,6 @@ func bar(cmd *cobra.Command, total int64, what string) *progressbar.ProgressBar 
 	}
 	return progressbar.NewOptions64(total, progressbar.OptionSetWriter(cmd.ErrOrStderr()), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowBytes(total > 0), progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14), progressbar.OptionFullWidth())
-}
-
-// proceed asks a question; --yes answers it, and without a terminal nothing else can.
-func proceed(cmd *cobra.Command, question string, yes bool) error {
-	if yes {
-		return nil
-	}
-	if !isTerminal(cmd.InOrStdin()) {
-		return exit(exitUsage, "this would %s: say --yes, since there is no terminal to ask at", question)
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s? [y/N] ", capital(question))
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-		return exit(exitFailed, "nothing was changed")
-	}
-	return nil
 }
 
 func newStoreStatsCommand() *cobra.Command {
@@ -106,7 +54,7 @@ func newStoreStatsCommand() *cobra.Command {
 				}
 				owed, dead := uint64(0), 0
 				for _, s := range status.Sinks {
-					owed += uint64(s.Owed)
+					owed += s.Owed
 					dead += s.Dead
 				}
 				var rows table

@@ -205,22 +205,22 @@ func roomFor(dir string, need int64) error {
 
 // withCopy calls use with a store that nobody writes to: that of a stopped daemon, or a backup of a running one's.
 func withCopy(cmd *cobra.Command, use func(ctx context.Context, path, name string) error) error {
-	daemon, path, err := storeAt(cmd)
+	at, err := reach(cmd)
 	if err != nil {
 		return err
 	}
-	if daemon == nil {
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return exit(exitFailed, "there is no store at %s: start the daemon with \"tidings run\", or, if there was one, see \"tidings store repair\"", path)
+	if at.daemon == nil {
+		if _, err := os.Stat(at.store); errors.Is(err, os.ErrNotExist) {
+			return exit(exitFailed, "there is no store at %s: start the daemon with \"tidings run\", or, if there was one, see \"tidings store repair\"", at.store)
 		}
-		return use(cmd.Context(), path, path)
+		return use(cmd.Context(), at.store, at.store)
 	}
 	dir, err := os.MkdirTemp("", "tidings-copy-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	status, err := daemon.Status(cmd.Context())
+	status, err := at.daemon.Status(cmd.Context())
 	if err != nil {
 		return err
 	}
@@ -229,7 +229,7 @@ func withCopy(cmd *cobra.Command, use func(ctx context.Context, path, name strin
 	if err != nil {
 		return err
 	}
-	err = daemon.Backup(cmd.Context(), func(n int64) (io.Writer, error) {
+	err = at.daemon.Backup(cmd.Context(), func(n int64) (io.Writer, error) {
 		if err := roomFor(dir, n+n/8); err != nil {
 			return nil, fmt.Errorf("%w; $TMPDIR names another", err)
 		}
