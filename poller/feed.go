@@ -31,6 +31,7 @@ type Feed struct {
 	Order   Order         // as declared; compared with what comes. Empty: HeadWalk newest, TailCursor oldest, else none
 	Retain  time.Duration // how long the API lists an event; 0: not known
 	Longest time.Duration // that one Fetch may take, for the watchdog; 0: six minutes
+	Timed   bool          // its items are said to bear a time: that none does is told
 	CanSeek bool          // TailCursor: a list can be begun at a time (Request.From, or a Seeker)
 
 	Lag     time.Duration // TimeWindow: the window ends that far behind the server's clock

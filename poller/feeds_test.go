@@ -217,3 +217,52 @@ func TestAFeedThatIsLimitedStarvesNoOther(t *testing.T) {
 		r.want(t, "b", "b2", "a", "first", "second")
 	})
 }
+
+// A list that never ends, or takes long, keeps no other from its turn; and one that takes long is taken in whole.
+func TestAFeedThatTakesLongStarvesNoOther(t *testing.T) {
+	for _, memory := range []int{0, 1000} {
+		for _, which := range []string{"a", "b"} {
+			t.Run(fmt.Sprint(which, memory), func(t *testing.T) {
+				in(t, func(t *testing.T) {
+					r := newPair()
+					r.Memory = memory
+					r.list.size, r.tail.size = 1, 1
+					var want []string
+					for i := range 500 {
+						if id := fmt.Sprint("e", i); which == "a" {
+							r.list.happen(id, time.Now())
+						} else {
+							r.tail.happen(id, time.Now())
+						}
+						want = append(want, fmt.Sprint("e", i))
+					}
+					other := -1 // requests of the long list before the first of the other one
+					r.list.before = func(n int, _ string) error {
+						time.Sleep(time.Second)
+						if which == "b" && other < 0 {
+							other = len(r.tail.requests)
+						}
+						return nil
+					}
+					r.tail.before = func(Request) error {
+						time.Sleep(time.Second)
+						if which == "a" && other < 0 {
+							other = r.list.requests
+						}
+						return nil
+					}
+					if which == "b" { // its turn is first
+						r.Feeds[0], r.Feeds[1] = r.Feeds[1], r.Feeds[0]
+					}
+					r.poll(t)
+					if other < 59 || other > 61 {
+						t.Errorf("the other list had to wait for %d requests", other)
+					}
+					r.want(t, want...)
+					r.poll(t)
+					r.want(t, want...)
+				})
+			})
+		}
+	}
+}

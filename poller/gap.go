@@ -99,7 +99,7 @@ func (h *headWalk) decide(ctx context.Context, w *walk) (done, again bool, err e
 // anew begins as a source that starts now. What heads the list is its boundary: where that is gone at the next poll, more was lost.
 func (h *headWalk) anew(ctx context.Context, w *walk, gap *event.Gap) error {
 	h.walk, h.sought = nil, ""
-	start := w.Head.Truncate(time.Second)
+	start := h.startNow(w.Head).Truncate(time.Second)
 	pos := position{common: common{Version: positionVersion, Start: &start, Anew: true, IDs: w.top}}
 	gap.Why += "; on_lost_position says from_now, so what it lists from before now is not taken in"
 	gap.To, gap.Certain = start, w.unseen != "" || len(w.Marks) > 0

@@ -142,15 +142,20 @@ func (e *edge) pass(items []item) {
 	}
 }
 
-// newer reports whether items, which an interrupted walk found where it goes on, are all newer than what it had reached. Pages that are
-// numbers show that where more was listed meanwhile than had been walked: what stood in between was pushed behind, or off the list.
-func (e *edge) newer(items []item) bool {
-	dated := false
+// shifted reports whether a list has moved on under an interrupted walk. Pages that are numbers do that where more was listed meanwhile
+// than had been walked: what stood in between was pushed behind, or off the list. items, found where the walk goes on, show it where they
+// are all newer than what it had reached; or, once it has met what is known, where none of them was listed before nor is older.
+func (w *walk) shifted(items []item) bool {
+	newer, tied := false, false
 	for _, it := range items {
-		if it.again || !it.at.IsZero() && !it.at.After(e.at) {
+		switch {
+		case it.again || it.known || !it.at.IsZero() && it.at.Before(w.edge.at):
 			return false
+		case it.at.After(w.edge.at):
+			newer = true
+		case !it.at.IsZero():
+			tied = true
 		}
-		dated = dated || !it.at.IsZero()
 	}
-	return dated && !e.at.IsZero()
+	return newer && !tied && !w.edge.at.IsZero() || w.Met && len(items) > 0
 }

@@ -18,6 +18,9 @@ type feed struct {
 	firstTry time.Time // of this process, with its monotonic clock
 	seen     time.Time // the server's clock at the last answer that was taken in; for away
 	validators
+	odd
+	turn   time.Time // when this turn of a poll began
+	rounds int       // of this poll
 }
 
 // label names the feed in an error.
@@ -48,11 +51,13 @@ func (f *feed) fetch(ctx context.Context, r Request, told *event.Polled) (event.
 	if err := f.checkOrder(page); err != nil {
 		return event.Page{}, err
 	}
+	page.Date = f.believe(page.Date)
 	f.store.SawDate(ctx, page.Date)
 	if page.Wait > 0 {
 		p.rest = later(p.rest, time.Now().Add(page.Wait))
 	}
 	f.passed(r, page)
+	f.watch(page)
 	told.Pages++
 	told.Listed += len(page.Events)
 	if page.Hashed > 0 && !p.hashed {
@@ -143,7 +148,7 @@ func (f *feed) resolve(c *common, head time.Time, fresh bool) {
 	var start time.Time
 	switch f.startKind(c) {
 	case StartNow:
-		start = head
+		start = f.startNow(head)
 		if !fresh {
 			first := c.FirstTry
 			if first.Equal(f.firstTry) {

@@ -65,6 +65,9 @@ func (h *headWalk) commitLong(ctx context.Context, w *walk, told *event.Polled) 
 			h.askWhole() // this walk has not taken in the first page
 			return again || w.resumed, nil
 		}
+		if h.turnOver() {
+			return true, nil
+		}
 	}
 }
 

@@ -191,8 +191,8 @@ func (p *Poller) open() error {
 	return nil
 }
 
-// catchUp gives each feed its turn. One that fails keeps none of the others from theirs, unless the store takes nothing in. Where the API
-// wants to be left alone, the poll ends, and the next one begins with the feed after the one that heard so: one that uses up all that
+// catchUp gives each feed its turn, and another one where that was not enough, when the others have had theirs. One that fails keeps none
+// of the others from theirs, unless the store takes nothing in. Where the API wants to be left alone, the poll ends, and the next one begins with the feed after the one that heard so: one that uses up all that
 // the API allows, or is never allowed anything, doesn't starve the others.
 func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 	if err := p.open(); err != nil {
@@ -202,9 +202,18 @@ func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 	var failed failures
 	first := p.turn
 	p.turn = 0
-	for i := range p.feeds {
-		at := (first + i) % len(p.feeds)
-		err := p.feeds[at].catchUp(ctx, told)
+	var waiting []int
+	for i, f := range p.feeds {
+		f.beginPoll()
+		waiting = append(waiting, (first+i)%len(p.feeds))
+	}
+	for len(waiting) > 0 {
+		at := waiting[0]
+		waiting = waiting[1:]
+		more, err := p.feeds[at].catchUp(ctx, told)
+		if more {
+			waiting = append(waiting, at)
+		}
 		if err != nil {
 			failed = append(failed, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"tidings/event"
 )
@@ -18,8 +19,8 @@ import (
 //
 // It never commits an event without the place that goes with it, nor a place before the events in front of it.
 type strategy interface {
-	// round takes the list in as far as it goes and reports whether another round is due at once. What it holds over from an
-	// earlier round is valid only as long as the position has the same generation.
+	// round takes the list in as far as it goes, or as far as its turn does, and reports whether another round is due at once. What it
+	// holds over from an earlier round is valid only as long as the position has the same generation.
 	round(ctx context.Context, told *event.Polled) (again bool, err error)
 	// failed is called with the error of a round. It forgets what can't be gone on with, and reports whether to begin anew at
 	// once, since the position was changed meanwhile (event.ErrStale), say. The error that it returns is the poll's.
@@ -61,27 +62,35 @@ const maxRestarts = 3
 // acknowledged again, under other ids, never does, and would keep the other feeds from their turn and its API busy for ever.
 const maxRounds = 1000
 
-// catchUp takes rounds until there is nothing more to take in.
-func (f *feed) catchUp(ctx context.Context, told *event.Polled) error {
-	f.beginPoll()
-	restarts := 0
-	for rounds := 1; ; rounds++ {
+// maxTurn is how long a feed goes on while others wait for their turn.
+const maxTurn = time.Minute
+
+// turnOver reports whether the other feeds are to have their turn before this one goes on.
+func (f *feed) turnOver() bool { return len(f.poller.feeds) > 1 && time.Since(f.turn) >= maxTurn }
+
+// catchUp takes rounds until there is nothing more to take in. more: there is, and others wait.
+func (f *feed) catchUp(ctx context.Context, told *event.Polled) (more bool, err error) {
+	f.turn = time.Now()
+	for restarts := 0; ; {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return false, context.Cause(ctx)
 		}
 		again, err := f.strategy.round(ctx, told)
-		switch {
-		case err == nil && again && (f.poller.resting() || rounds >= maxRounds):
-			return nil // what another round would find is left to the next poll
-		case err == nil && again:
+		if f.rounds++; err == nil {
+			switch {
+			case !again:
+				f.endPoll()
+				return false, nil
+			case f.poller.resting() || f.rounds >= maxRounds:
+				return false, nil // what another round would find is left to the next poll
+			case f.turnOver():
+				return true, nil
+			}
 			continue
-		case err == nil:
-			f.endPoll()
-			return nil
 		}
 		restart, err := f.strategy.failed(ctx, err)
 		if restarts++; !restart || restarts > maxRestarts {
-			return err
+			return false, err
 		}
 	}
 }

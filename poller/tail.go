@@ -72,6 +72,9 @@ func (t *tailCursor) round(ctx context.Context, told *event.Polled) (again bool,
 		if err := t.take(ctx, request.Cursor, page, idle, told); err != nil || idle {
 			return false, err
 		}
+		if t.turnOver() {
+			return true, nil
+		}
 	}
 	return false, context.Cause(ctx)
 }

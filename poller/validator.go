@@ -12,7 +12,7 @@ type validators struct {
 }
 
 // beginPoll forgets what the last poll kept unless this one ends well.
-func (f *feed) beginPoll() { f.offered, f.pages = Request{}, 0 }
+func (f *feed) beginPoll() { f.offered, f.pages, f.rounds = Request{}, 0, 0 }
 
 // endPoll keeps the validator of the poll's first page. Of a list that is read whole each time the first page says nothing of those
 // behind it; of one that shows its newest event first it says all, once nothing is listed late any more.

@@ -102,9 +102,12 @@ func (h *headWalk) round(ctx context.Context, told *event.Polled) (again bool, e
 	if err := h.walkBack(ctx, w, told); err != nil {
 		return false, err
 	}
-	if w.unchanged {
+	switch {
+	case w.unchanged:
 		h.walk = nil
 		return false, nil
+	case !w.End:
+		return true, nil
 	}
 	defer func() {
 		if err == nil {
@@ -207,7 +210,7 @@ func (h *headWalk) ask(ctx context.Context, cursor string, told *event.Polled) (
 	return page, err
 }
 
-// walkBack fetches page after page until what is settled.
+// walkBack fetches page after page until what is settled, or until others are to have their turn.
 func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) error {
 	resumed := w.begun
 	for !w.End {
@@ -247,7 +250,7 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 		for i := range s.items {
 			s.items[i].again = w.guard.again[s.items[i].ID]
 		}
-		if resumed && w.edge.newer(s.items) {
+		if resumed && w.shifted(s.items) {
 			return fmt.Errorf("%s: %w, so it is walked anew", h.label(), errShifted)
 		}
 		resumed = false
@@ -260,14 +263,16 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 		w.edge.pass(s.items)
 		w.Edge, w.Next = w.edge.at, page.Next
 		w.End = len(s.items) > 0 && w.judge.settled(s.items[len(s.items)-1], w.edge) || page.Next == ""
-		if err := h.keep(ctx, w, s); err != nil {
+		if err := h.keep(ctx, w, s); err != nil || h.turnOver() {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h *headWalk) circling(err error) error { return h.endless(err, "nothing of this walk is taken in") }
+func (h *headWalk) circling(err error) error {
+	return h.endless(err, "nothing of this walk is taken in")
+}
 
 // maxDoubts is how often a list is asked again that ends in a place where it had more before. What stands there may be lost to us if
 // the API is believed in a bad moment.

@@ -26,7 +26,7 @@ func newFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
 }
 
 func httpFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
-	o.Source, o.ExtraQuery, o.Open, o.UserAgent = s.Name, s.ExtraQuery, s.Open, "tidings/"+version
+	o.Source, o.Open, o.UserAgent = s.Name, s.Open, "tidings/"+version
 	if o.Transport == nil {
 		t := sources.TransportOptions{Proxy: s.Proxy, Warn: o.Warn}
 		if s.TLS != nil {
@@ -78,7 +78,7 @@ func execFeeds(s config.Source, o sources.Options) ([]poller.Feed, error) {
 func newFeed(list recipe.Feed) (poller.Feed, error) {
 	feed := poller.Feed{
 		Name: list.Name, Kind: poller.Kind(list.Position), Order: poller.Order(list.Order),
-		CanSeek: canSeek(list.First), Late: list.Window.Late, Changes: list.Changes.Resource != "",
+		Timed: list.Time != "", CanSeek: canSeek(list.First), Late: list.Window.Late, Changes: list.Changes.Resource != "",
 		Single:  list.Paging.Cursor == "",
 		Counted: list.Paging.Cursor == recipe.Page || list.Paging.Cursor == recipe.Offset,
 	}
