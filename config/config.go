@@ -44,27 +44,26 @@ type Store struct {
 	MinFree  int64         // bytes of the disk that stay free: this or 5% of the disk, whichever is less
 }
 
-// Source is one API to poll, or one program. Values and ExtraQuery are secrets altogether, since any of them may be one.
+// Source is one API to poll, or one program. Values are secrets altogether, since any of them may be one.
 type Source struct {
-	Name       string
-	Preset     string        // the preset's name; empty for another source
-	HTTP       recipe.HTTP   // the recipe: the preset's, or the file's own; it holds no secret
-	Feeds      []recipe.Feed // its lists, where it has several; HTTP.Lists gives each what it leaves to HTTP
-	Exec       *ExecSource   // instead of HTTP: a program
-	Values     map[string]event.Secret
-	Open       []string                // names of Values that may be shown: a preset's parameters that are no secrets and stand in the file itself
-	ExtraQuery map[string]event.Secret // query parameters beside the recipe's own
-	Identity   string                  // account and API in one text that may be shown
-	Every      time.Duration           // 0 when Cron is set
-	Cron       cron.Schedule           // nil when Every is set
-	CronSpec   string                  // Cron as written
-	Jitter     float64                 // 0..1: each wait is drawn from ± this part of it
-	Start      Start
-	Events     event.Filter
-	Overlap    time.Duration
-	OnLost     string       // from_time, stop or from_now
-	TLS        *TLS         // nil: the system's authorities, and no certificate of ours
-	Proxy      event.Secret // the address of one, with its credentials; "none"; zero: as the environment says
+	Name     string
+	Preset   string        // the preset's name; empty for another source
+	HTTP     recipe.HTTP   // the recipe: the preset's, or the file's own; it holds no secret
+	Feeds    []recipe.Feed // its lists, where it has several; HTTP.Lists gives each what it leaves to HTTP
+	Exec     *ExecSource   // instead of HTTP: a program
+	Values   map[string]event.Secret
+	Open     []string      // names of Values that may be shown: a preset's parameters that are no secrets and stand in the file itself
+	Identity string        // account and API in one text that may be shown
+	Every    time.Duration // 0 when Cron is set
+	Cron     cron.Schedule // nil when Every is set
+	CronSpec string        // Cron as written
+	Jitter   float64       // 0..1: each wait is drawn from ± this part of it
+	Start    Start
+	Events   event.Filter
+	Overlap  time.Duration
+	OnLost   string       // from_time, stop or from_now
+	TLS      *TLS         // nil: the system's authorities, and no certificate of ours
+	Proxy    event.Secret // the address of one, with its credentials; "none"; zero: as the environment says
 
 	// Reload reads again what Values have from files and credentials, and returns all of Values as they are now; nil where nothing
 	// comes from there. Its error names the file, and nothing of what is in it.

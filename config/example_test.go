@@ -73,7 +73,6 @@ func text(c *Config) string {
 		s.Reload = nil // a function has no text
 		lines = append(lines, fmt.Sprintf("%+v %+v", s, s.HTTP.Auth.Login))
 		lines[len(lines)-1] = regexp.MustCompile(`0x[0-9a-f]+`).ReplaceAllString(lines[len(lines)-1], "")
-		lines[len(lines)-1] = strings.ReplaceAll(lines[len(lines)-1], "ExtraQuery:map[]", "")
 	}
 	for _, s := range c.Sinks {
 		h, f, e := s.HTTP, s.File, s.Exec

@@ -85,8 +85,9 @@ func TestValues(t *testing.T) {
 		"extra query": {
 			strings.Replace(source(""), "api_key: k", "api_key: k, query: {zone: 7, x: true}", 1),
 			func(c *Config) any {
-				return c.Sources[0].ExtraQuery["zone"].Reveal() + c.Sources[0].ExtraQuery["x"].Reveal()
-			}, "7true"},
+				s := c.Sources[0]
+				return s.HTTP.Query["zone"] + s.Values["query:zone"].Reveal() + s.Values["query:x"].Reveal()
+			}, "{query:zone}7true"},
 		"default parameter":  {source(""), func(c *Config) any { return c.Sources[0].Values["base_url"].Reveal() }, "https://api.flatpeak.com"},
 		"absent parameter":   {source(""), func(c *Config) any { _, ok := c.Sources[0].Values["object_id"]; return ok }, "false"},
 		"a preset's own url": {source(""), func(c *Config) any { return c.Sources[0].HTTP.URL }, "{base_url}/events"},

@@ -101,18 +101,40 @@ func (d *decoder) with(v value, preset *recipe.Preset, s *Source) {
 			d.rereadable(param, v)
 		}})
 	}
-	t.fields = append(t.fields, field{"query", func(v value) {
-		s.ExtraQuery = d.secrets(v, "the value of a query parameter")
-		for name := range s.ExtraQuery {
-			if slices.ContainsFunc(preset.HTTP.Lists(preset.Feeds), func(f recipe.Feed) bool { return f.OwnQuery(name) }) {
-				d.problemAtKey(d.at(join(v.path, name)), "is a query parameter that the preset sets itself: remove it")
-			}
-		}
-	}})
+	t.fields = append(t.fields, field{"query", func(v value) { d.extraQuery(v, preset, s) }})
 	found := d.object(v, t)
 	for _, param := range slices.Sorted(maps.Keys(preset.With)) {
 		if preset.With[param].Required {
 			d.require(v, found, param, about(preset.With[param]))
+		}
+	}
+}
+
+// extraQuery adds query parameters of the user's to every list of a preset, each as a parameter of the recipe.
+func (d *decoder) extraQuery(v value, preset *recipe.Preset, s *Source) {
+	lists := []*recipe.HTTP{&s.HTTP}
+	if len(s.Feeds) > 0 {
+		lists = nil
+		for i := range s.Feeds {
+			lists = append(lists, &s.Feeds[i].HTTP)
+		}
+	}
+	for key, text := range d.secrets(v, "the value of a query parameter") {
+		at, name := d.at(join(v.path, key)), parameter(part{key, "query"})
+		if strings.ContainsFunc(text.Reveal(), unicode.IsControl) {
+			d.problem(at, "has a line break or another control character, which a request can't have: remove it")
+		}
+		s.Values[name] = text
+		d.rereadable(name, at)
+		for _, list := range lists {
+			if list.OwnQuery(key) {
+				d.problemAtKey(at, "is a query parameter that the preset sets itself: remove it")
+				break
+			}
+			if list.Query == nil {
+				list.Query = map[string]string{}
+			}
+			list.Query[key] = "{" + name + "}"
 		}
 	}
 }

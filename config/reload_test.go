@@ -14,7 +14,7 @@ func TestReload(t *testing.T) {
 		"/c/key": "one\n", "/etc/tidings/base": "https://h.example/",
 		"/etc/tidings/config.yaml": `
 sources:
-  a: {preset: flatpeak, with: {account_id: "${env:A}", api_key: "sk_${credential:key}", base_url: "${file:base}"}}
+  a: {preset: flatpeak, with: {account_id: "${env:A}", api_key: "sk_${credential:key}", base_url: "${file:base}", query: {"k[1]": "${credential:key}"}}}
   b: {http: {url: https://x, position: head_walk, auth: {bearer: "${credential:key}"}}}
   c: {http: {url: https://x, position: head_walk, auth: {bearer: "${env:A}"}}}
 ` + goodSink,
@@ -31,13 +31,13 @@ sources:
 		if err != nil {
 			return err.Error()
 		}
-		return strings.Join([]string{now["account_id"].Reveal(), now["api_key"].Reveal(), now["base_url"].Reveal(), now["credential:key"].Reveal()}, " ")
+		return strings.Join([]string{now["account_id"].Reveal(), now["api_key"].Reveal(), now["base_url"].Reveal(), now["credential:key"].Reveal() + now[parameter(part{"k[1]", "query"})].Reveal()}, " ")
 	}
-	if got := shown(0); got != "acc_1 sk_one https://h.example " {
+	if got := shown(0); got != "acc_1 sk_one https://h.example one" {
 		t.Errorf("a has %s", got)
 	}
 	files["/c/key"] = "two"
-	if got := shown(0) + shown(1); got != "acc_1 sk_two https://h.example    two" {
+	if got := shown(0) + shown(1); got != "acc_1 sk_two https://h.example two   two" {
 		t.Errorf("a and b have %s", got)
 	}
 	if c.Sources[0].Values["api_key"].Reveal() != "sk_one" {

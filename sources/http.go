@@ -22,15 +22,14 @@ import (
 
 // Options are what a source has beside its recipe. The zero value of a field means its default.
 type Options struct {
-	Source       string                  // name of the source, put into its events
-	ExtraQuery   map[string]event.Secret // query parameters of the list, beside the recipe's own
-	Timeout      time.Duration           // of one request, its body included; 30s
-	LoginTimeout time.Duration           // of a login; 15s
-	MaxBody      int64                   // bytes of one page, decompressed; 32 MiB
-	UserAgent    string                  // "tidings"
-	Transport    http.RoundTripper       // one of its own, with the proxy of the environment; see NewTransport
-	Budgets      *Budgets                // shared by all sources of a process; its own
-	Warn         func(error)             // told once when files of a Source's values can't be used; may be nil
+	Source       string            // name of the source, put into its events
+	Timeout      time.Duration     // of one request, its body included; 30s
+	LoginTimeout time.Duration     // of a login; 15s
+	MaxBody      int64             // bytes of one page, decompressed; 32 MiB
+	UserAgent    string            // "tidings"
+	Transport    http.RoundTripper // one of its own, with the proxy of the environment; see NewTransport
+	Budgets      *Budgets          // shared by all sources of a process; its own
+	Warn         func(error)       // told once when files of a Source's values can't be used; may be nil
 
 	Trace  func(Exchange)                         // told of each request when it has ended; may be nil
 	Open   []string                               // names of values that are no secrets: an Exchange has them

@@ -118,9 +118,8 @@ func TestRequestsSayWhatTheRecipeSays(t *testing.T) {
 	values["object_id"] = event.NewSecret("loc 1&x=y")
 	values["version"] = event.NewSecret("2025-09-14.anode")
 	values["event_type"] = event.NewSecret("")
-	h, err := New(preset.HTTP, values, Options{
-		UserAgent: "tidings/1", ExtraQuery: map[string]event.Secret{"zone": event.NewSecret("é/1")},
-	})
+	preset.HTTP.Query["zone"], values["query:zone"] = "{query:zone}", event.NewSecret("é/1")
+	h, err := New(preset.HTTP, values, Options{UserAgent: "tidings/1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +193,6 @@ func TestNewRefuses(t *testing.T) {
 	good := map[string]string{"base_url": "https://api.example.com", "account_id": "acc", "api_key": "key-secret"}
 	for name, test := range map[string]struct {
 		key, value, want string
-		extra            string
 		change           func(*recipe.HTTP)
 	}{
 		"no value":      {key: "api_key", want: "{api_key}"},
@@ -203,8 +201,6 @@ func TestNewRefuses(t *testing.T) {
 		"line break":    {key: "api_key", value: "key-secret\n", want: "line break"},
 		"header break":  {key: "version", value: "1\r\nX: y", want: "headers.Flatpeak-Version"},
 		"colon in user": {key: "account_id", value: "a:b", want: "colon"},
-		"paging's":      {extra: "limit", want: `"limit"`},
-		"recipe's":      {extra: "object_id", want: `"object_id"`},
 		"other login":   {change: func(h *recipe.HTTP) { h.Auth.Login.URL = "https://login.example.com/" }, want: "auth.login.url"},
 		"other fetch":   {change: func(h *recipe.HTTP) { h.FetchOne = "http://api.example.com/{id}" }, want: "fetch_one"},
 		"unsound":       {change: func(h *recipe.HTTP) { h.Position = "" }, want: "position is missing"},
@@ -217,17 +213,13 @@ func TestNewRefuses(t *testing.T) {
 			if test.key != "" {
 				values[test.key] = event.NewSecret(test.value)
 			}
-			o := Options{}
-			if test.extra != "" {
-				o.ExtraQuery = map[string]event.Secret{test.extra: event.NewSecret("1")}
-			}
 			h := preset.HTTP
 			login := *h.Auth.Login
 			h.Auth.Login = &login
 			if test.change != nil {
 				test.change(&h)
 			}
-			_, err := New(h, values, o)
+			_, err := New(h, values, Options{})
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "key-secret") {
 				t.Errorf("got %v, want %q in it", err, test.want)
 			}

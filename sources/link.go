@@ -159,8 +159,5 @@ func (h *HTTP) ownValues(l *listing, find lookup) (url.Values, error) {
 			own.Del(key)
 		}
 	}
-	for key, secret := range l.extra {
-		own.Set(key, secret.Reveal())
-	}
 	return own, nil
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"tidings/event"
 	"tidings/poller"
 	"tidings/recipe"
 )
@@ -22,7 +21,6 @@ type listing struct {
 	method string
 	url    string
 	query  map[string]string
-	extra  map[string]event.Secret
 	first  map[string]string
 	body   string
 	window recipe.Window
@@ -34,7 +32,7 @@ type listing struct {
 func (h *HTTP) listing() listing {
 	r := h.recipe
 	return listing{
-		method: methodOr(r.Method), url: r.URL, query: r.Query, extra: h.options.ExtraQuery, first: r.First, body: r.Body,
+		method: methodOr(r.Method), url: r.URL, query: r.Query, first: r.First, body: r.Body,
 		window: r.Window, clock: clock{layout: r.Window.Layout}, pager: h.list.pager,
 	}
 }
@@ -98,9 +96,6 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 	query, err := expandAll(l.where+"query.", l.query, find)
 	if err != nil {
 		return req, err
-	}
-	for key, secret := range l.extra {
-		query.Set(key, secret.Reveal())
 	}
 	more, err := h.pageValues(l, r, find, size)
 	if err != nil {

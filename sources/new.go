@@ -3,7 +3,6 @@ package sources
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,9 +34,6 @@ func New(r recipe.HTTP, values map[string]event.Secret, o Options) (*HTTP, error
 	}
 	h.origin = recipe.Origin(h.url)
 	h.veil = newVeil(h.secrets()...)
-	if err := h.ownQuery(); err != nil {
-		return nil, err
-	}
 	if err := h.setHeader(); err != nil {
 		return nil, err
 	}
@@ -98,9 +94,6 @@ func (h *HTTP) secrets() []string {
 			texts = append(texts, v.Reveal())
 		}
 	}
-	for _, v := range h.options.ExtraQuery {
-		texts = append(texts, v.Reveal())
-	}
 	if password, ok := h.url.User.Password(); ok {
 		texts = append(texts, password, basic(h.url.User.Username(), password))
 	}
@@ -149,16 +142,6 @@ func expandAddress(path, text string, find lookup) (*url.URL, error) {
 		return nil, fmt.Errorf("%s, its values put in, is not an address: want https:// or http://, a host, a path, and no # part", path)
 	}
 	return u, nil
-}
-
-// ownQuery checks that the user's query parameters are none of the recipe's.
-func (h *HTTP) ownQuery() error {
-	for _, key := range slices.Sorted(maps.Keys(h.options.ExtraQuery)) {
-		if h.recipe.OwnQuery(key) {
-			return fmt.Errorf("the query parameter %q is the recipe's own and can't be set beside it", key)
-		}
-	}
-	return nil
 }
 
 // addQuery leaves what is in the URL as it stands.

@@ -92,15 +92,15 @@ func noErrorHolds(t *testing.T, secret, password, header, extra, token, urlPassw
 			}
 			r := recipe.HTTP{
 				URL: "{base}/events?p={env:P}", Position: "head_walk", Items: "data", ID: "id",
-				Query: map[string]string{"q": "{env:P}"}, Headers: map[string]string{"X-Key": "{h}"},
+				Query: map[string]string{"q": "{env:P}", "x": "{query:x}"}, Headers: map[string]string{"X-Key": "{h}"},
 				Auth:     recipe.Auth{Login: &recipe.Login{URL: "{base}/login", Basic: &recipe.Basic{User: "user-7", Password: "{env:P}"}, Token: "token"}},
 				Paging:   recipe.Paging{Param: "after", Cursor: "last_id", More: "has_more"},
 				FetchOne: "{base}/events/{env:P}/{id}",
 			}
 			h, err := New(r, map[string]event.Secret{
 				"base":  event.NewSecret(strings.Replace(a.URL, "://", "://someone:"+url.QueryEscape(urlPassword)+"@", 1)),
-				"env:P": event.NewSecret(password), "h": event.NewSecret(header),
-			}, Options{ExtraQuery: map[string]event.Secret{"x": event.NewSecret(extra)}})
+				"env:P": event.NewSecret(password), "h": event.NewSecret(header), "query:x": event.NewSecret(extra),
+			}, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

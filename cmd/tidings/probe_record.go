@@ -49,7 +49,6 @@ type recordedProbe struct {
 	Exec       *recordedExec     `json:"exec,omitempty"`
 	Parameters map[string]string `json:"parameters,omitempty"` // those of Open as they were, placeholders for the others
 	Open       []string          `json:"open,omitempty"`
-	Query      []string          `json:"query,omitempty"` // names of query parameters beside the recipe's own
 	Start      config.Start      `json:"start"`
 	Overlap    time.Duration     `json:"overlap"`
 	OnLost     string            `json:"on_lost_position"`
@@ -171,7 +170,7 @@ func recorded(p *probe, exchanges int, known map[string]bool) recordedProbe {
 	s := p.Source
 	r := recordedProbe{
 		Format: recordingFormat, Tidings: version, At: p.At.UTC(), Source: s.Name, Preset: s.Preset, API: s.Identity, HTTP: s.HTTP, Feeds: s.Feeds,
-		Parameters: map[string]string{}, Open: s.Open, Query: slices.Sorted(maps.Keys(s.ExtraQuery)), Start: s.Start, Overlap: s.Overlap,
+		Parameters: map[string]string{}, Open: s.Open, Start: s.Start, Overlap: s.Overlap,
 		OnLost: s.OnLost, Events: s.Events, Remember: p.Remember, Sinks: p.Sinks, Pages: p.Pages, Generation: p.Generation, Position: p.Position,
 		Note: p.Note, Known: []string{}, Exchanges: exchanges,
 	}
@@ -236,9 +235,6 @@ func plainSecrets(s config.Source) *strings.Replacer {
 		if !slices.Contains(s.Open, name) {
 			secrets[value.Reveal()] = sources.Placeholder(name, value)
 		}
-	}
-	for _, value := range s.ExtraQuery {
-		secrets[value.Reveal()] = hiddenText
 	}
 	if s.Preset == "" {
 		for _, list := range s.HTTP.Lists(s.Feeds) {

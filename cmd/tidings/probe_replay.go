@@ -124,13 +124,10 @@ func (t *tape) told(x sources.Exchange) {
 func (r *recordedProbe) probe() *probe {
 	s := config.Source{
 		Name: r.Source, Preset: r.Preset, HTTP: r.HTTP, Feeds: r.Feeds, Identity: r.API, Open: r.Open, Start: r.Start, Overlap: r.Overlap,
-		OnLost: r.OnLost, Events: r.Events, Values: map[string]event.Secret{}, ExtraQuery: map[string]event.Secret{},
+		OnLost: r.OnLost, Events: r.Events, Values: map[string]event.Secret{},
 	}
 	for name, value := range r.Parameters {
 		s.Values[name] = event.NewSecret(value)
-	}
-	for _, name := range r.Query {
-		s.ExtraQuery[name] = event.NewSecret(hiddenText)
 	}
 	if e := r.Exec; e != nil {
 		s.Exec = &config.ExecSource{
