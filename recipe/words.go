@@ -67,6 +67,13 @@ func saysTheDay(layout string) bool {
 	return err == nil && got.Equal(at)
 }
 
+// Credential reports whether the name of a header or of a query parameter says that its value proves who asks.
+func Credential(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc([]string{"cookie", "auth", "token", "secret", "key", "session", "credential", "password", "signature"},
+		func(word string) bool { return strings.Contains(name, word) })
+}
+
 const day = 24 * time.Hour
 
 var days = regexp.MustCompile(`^([0-9]+)d(.*)$`)

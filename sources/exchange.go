@@ -12,6 +12,7 @@ import (
 
 	"tidings/event"
 	"tidings/poller"
+	"tidings/recipe"
 )
 
 // Exchange is one request and its answer, or one run of a program, as a person may be shown it and a file may keep it. In all of its
@@ -106,14 +107,10 @@ func (h hider) line(text string) string {
 	return "[redacted]"
 }
 
-// credentials are parts of the names of headers that are not told.
-var credentials = []string{"cookie", "auth", "token", "secret", "key", "session", "credential", "password"}
-
 func (h hider) header(header http.Header) http.Header {
 	shown := http.Header{}
 	for name, values := range header {
-		lower := strings.ToLower(name)
-		if slices.ContainsFunc(credentials, func(part string) bool { return strings.Contains(lower, part) }) {
+		if recipe.Credential(name) {
 			continue
 		}
 		for _, value := range values {

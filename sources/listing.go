@@ -106,7 +106,7 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 	if l.window.In != recipe.InHeader {
 		maps.Copy(more, ends)
 	}
-	req.what = req.method + " " + h.shown(req.url) + h.shownValues(l, more, r.Cursor)
+	req.what = req.method + " " + h.shown(req.url) + h.shownValues(l, find, query, more, r.Cursor)
 	if paging.In == recipe.InHeader && r.Cursor != "" {
 		if hasControl(r.Cursor) {
 			return req, errors.New("the cursor has control characters, which no header can take")
@@ -155,21 +155,50 @@ func (l *listing) ends(r poller.Request) url.Values {
 	return values
 }
 
-// shownValues is the part of a query that tells one page from another, for texts that are shown; the cursor comes last.
-func (h *HTTP) shownValues(l *listing, values url.Values, cursor string) string {
+// shownValues is the query of a request, for texts that are shown: what stands in the recipe itself and is no credential, and what tells
+// one page from another, the cursor last.
+func (h *HTTP) shownValues(l *listing, find lookup, query, more url.Values, cursor string) string {
 	var parts []string
-	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if key == l.pager.Limit || key == l.window.Since || key == l.window.Until {
-			parts = append(parts, url.QueryEscape(key)+"="+url.QueryEscape(values.Get(key)))
+	add := func(key, value string) {
+		parts = append(parts, url.QueryEscape(key)+"="+cut(h.veil.text(url.QueryEscape(value)), 100))
+	}
+	_, fixed, _ := strings.Cut(l.url, "?")
+	for pair := range strings.SplitSeq(fixed, "&") {
+		key, template, _ := strings.Cut(pair, "=")
+		if value, err := expand("", template, find); err == nil && key != "" && h.open(key, template) {
+			add(key, value)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		if h.open(key, l.query[key]) {
+			add(key, query.Get(key))
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(more)) {
+		template, first := l.first[key]
+		if first && h.open(key, template) || slices.Contains([]string{l.pager.Limit, l.window.Since, l.window.Until}, key) {
+			add(key, more.Get(key))
 		}
 	}
 	if cursor != "" && l.pager.Param != "" {
-		parts = append(parts, url.QueryEscape(l.pager.Param)+"="+cut(h.veil.text(url.QueryEscape(cursor)), 100))
+		add(l.pager.Param, cursor)
 	}
 	if len(parts) == 0 {
 		return ""
 	}
 	return "?" + strings.Join(parts, "&")
+}
+
+// open reports whether the value of a query parameter may be shown: nothing in it comes from outside the recipe, but for Options.Open.
+func (h *HTTP) open(key, template string) bool {
+	t, err := recipe.ParseTemplate(template)
+	if err != nil || recipe.Credential(key) {
+		return false
+	}
+	return !slices.ContainsFunc(t.Names(), func(name string) bool {
+		_, outside := h.values[name]
+		return outside && !slices.Contains(h.options.Open, name)
+	})
 }
 
 // expandAll expands templates of query parameters; one without a value leaves its key out.

@@ -100,6 +100,41 @@ func (h *HTTP) secrets() []string {
 	if t, ok := h.options.Transport.(*Transport); ok {
 		texts = append(texts, t.secrets(h.url)...)
 	}
+	return append(texts, h.literals()...)
+}
+
+// minLiteral is how long a text in the recipe is that may be a credential; true and 2026-01 are none.
+const minLiteral = 8
+
+// literals are the texts that stand in the recipe itself where credentials do, with and without a scheme in front.
+func (h *HTTP) literals() []string {
+	var texts []string
+	add := func(key, text string) {
+		if !recipe.Credential(key) {
+			return
+		}
+		for _, text := range []string{text, text[strings.LastIndexByte(text, ' ')+1:]} {
+			if len(text) >= minLiteral {
+				texts = append(texts, text)
+			}
+		}
+	}
+	sections := []map[string]string{h.recipe.Headers, h.recipe.Query, h.recipe.First}
+	if e := h.recipe.ForEach; e != nil {
+		sections = append(sections, e.Query)
+	}
+	for _, section := range sections {
+		for key, template := range section {
+			if text, err := h.expand(key, template); err == nil {
+				add(key, text)
+			}
+		}
+	}
+	for key, values := range h.url.Query() {
+		for _, text := range values {
+			add(key, text)
+		}
+	}
 	return texts
 }
 

@@ -172,3 +172,33 @@ func TestWhatStandsInTheRecipe(t *testing.T) {
 		})
 	}
 }
+
+// A key that somebody wrote into the recipe in plain is hidden where an API echoes it; what is no credential is shown.
+func TestCredentialsInTheRecipeItself(t *testing.T) {
+	e := newEcho(t, "")
+	e.body = func(r *http.Request) string {
+		return fmt.Sprint("<no> ", r.Header["X-Kind"], r.URL.RequestURI(), r.Header["X-Api-Key"], r.Header["Authorization"])
+	}
+	var told Exchange
+	h, err := New(recipe.HTTP{
+		URL: e.URL + "/list?app_key=literal-url&year=2026", Position: "tail_cursor", Paging: recipe.Paging{Param: "c", Cursor: "next", Limit: "n", Size: 5},
+		Headers: map[string]string{"X-Api-Key": "literal-header", "Authorization": "Token literal-scheme", "X-Kind": "a-kind-of-its-own"},
+		Query:   map[string]string{"access_token": "literal-query", "sort_key": "created", "meter_id": "m 1", "zone": "{zone}", "plant": "{plant}"},
+		First:   map[string]string{"secret": "literal-first", "since": "2026"},
+	}, secrets(map[string]string{"zone": "outside-1", "plant": "shown-2"}), Options{Open: []string{"plant"}, Trace: func(x Exchange) { told = x }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = h.Fetch(t.Context(), poller.Request{})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, text := range []string{err.Error(), told.Request + told.Body + told.Error + told.Key} {
+		if strings.Contains(text, "literal-") || strings.Contains(text, "outside-1") || !strings.Contains(text, "a-kind-of-its-own") || !strings.Contains(text, "sort_key=created") {
+			t.Error(text)
+		}
+	}
+	if want := "GET " + e.URL + "/list?year=2026&meter_id=m+1&plant=shown-2&n=5&since=2026"; told.Request != want {
+		t.Errorf("%s; want %s", told.Request, want)
+	}
+}

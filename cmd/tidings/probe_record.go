@@ -258,7 +258,13 @@ func plainSecrets(s config.Source) *strings.Replacer {
 func plainCredentials(h recipe.HTTP) []string {
 	var texts []string
 	for name, text := range h.Query {
-		if name = strings.ToLower(name); strings.Contains(name, "key") || strings.Contains(name, "token") || strings.Contains(name, "secret") || strings.Contains(name, "auth") {
+		if recipe.Credential(name) {
+			texts = append(texts, text)
+		}
+	}
+	_, query, _ := strings.Cut(h.URL, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		if name, text, _ := strings.Cut(pair, "="); recipe.Credential(name) {
 			texts = append(texts, text)
 		}
 	}
