@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tidings/admin"
+	"tidings/event"
 )
 
 func newDeadCommand() *cobra.Command {
@@ -121,7 +122,7 @@ func (f *deadFlags) add(cmd *cobra.Command) {
 
 func newDeadRetryCommand() *cobra.Command {
 	return newDeadChangeCommand(deadChange{
-		verb: "send", tail: " again", past: "Sent",
+		verb: "send", tail: " again", past: "Sent", sends: true,
 		apply: (*admin.Client).RetryDead,
 	}, &cobra.Command{
 		Use:   "retry (ID... | --sink SINK | --all)",
@@ -145,6 +146,7 @@ func newDeadDropCommand() *cobra.Command {
 // deadChange is a change of dead letters, and how it is told.
 type deadChange struct {
 	verb, tail, past string
+	sends            bool
 	apply            func(*admin.Client, context.Context, admin.DeadSelection) (admin.DeadChange, error)
 }
 
@@ -167,7 +169,10 @@ func newDeadChangeCommand(change deadChange, cmd *cobra.Command) *cobra.Command 
 			if err != nil {
 				return err
 			}
-			return change.tell(cmd.OutOrStdout(), result, sel, asJSON)
+			if err := change.tell(cmd.OutOrStdout(), result, sel, asJSON); err != nil || !change.sends || dryRun || asJSON {
+				return err
+			}
+			return tellWaiting(ctx, cmd.OutOrStdout(), client, result)
 		})
 	}
 	return cmd
@@ -198,6 +203,22 @@ func (c deadChange) tell(out io.Writer, result admin.DeadChange, sel admin.DeadS
 		did = "Would " + c.verb
 	}
 	_, err := fmt.Fprintf(out, "%s %s%s (%s).\n", did, plural(result.Count, "dead letter", "dead letters"), c.tail, perSink(result))
+	return err
+}
+
+// tellWaiting says at which sinks what was sent again has to wait.
+func tellWaiting(ctx context.Context, out io.Writer, client *admin.Client, result admin.DeadChange) error {
+	status, err := client.Status(ctx)
+	for _, sink := range slices.Sorted(maps.Keys(result.Sinks)) {
+		switch status.Sinks[sink].State {
+		case event.Paused.String():
+			fmt.Fprintf(out, "Sink %s is paused: nothing goes out until you say tidings resume sink %s.\n", sink, sink)
+		case event.Down.String():
+			fmt.Fprintf(out, "Sink %s is down: they go out when it works again.\n", sink)
+		case admin.StateRemoved:
+			fmt.Fprintf(out, "Sink %s is no longer configured: they go out when it is.\n", sink)
+		}
+	}
 	return err
 }
 

@@ -61,7 +61,7 @@ func showDead(ctx context.Context, out io.Writer, client *admin.Client, sink str
 			if sink != "" {
 				of = " of sink " + sink
 			}
-			return fmt.Errorf("no dead letter%s has the id %q; see tidings dead list", of, id)
+			return fmt.Errorf("no dead letter%s has the id %q; see tidings dead list", of, cut(id, 100))
 		}
 	}
 	if shown == 0 && !asJSON {

@@ -67,3 +67,14 @@ func TestGoneEndpointWaitsForAPerson(t *testing.T) {
 		t.Errorf("resuming nobody exited with %d: %s", code, stderr)
 	}
 }
+
+// What is sent again to a sink that takes nothing waits, and the command says for what.
+func TestDeadRetrySaysWhatItWaitsFor(t *testing.T) {
+	withAndWithoutDaemon(t, func(t *testing.T, m *morgue) {
+		m.tidings(0, "pause", "sink", "app")
+		out, _ := m.tidings(0, "dead", "retry", "evt_1", "--dry-run")
+		m.expect(out, "Would send 2 dead letters again (app 1, archive 1).\n")
+		out, _ = m.tidings(0, "dead", "retry", "evt_1")
+		m.expect(out, "Sent 2 dead letters again (app 1, archive 1).\nSink app is paused: nothing goes out until you say tidings resume sink app.\n")
+	})
+}
