@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -36,10 +37,13 @@ type Exchange struct {
 
 const hidden = "hidden"
 
+// noLabel are the characters that a host's name can't have.
+var noLabel = regexp.MustCompile(`[^a-z0-9]+`)
+
 // Placeholder is what stands for the value of a parameter in an Exchange. It can be put in the value's place: for an address it is one.
 func Placeholder(name string, value event.Secret) string {
 	if u, err := url.Parse(value.Reveal()); err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
-		return "https://" + hidden + "-" + strings.ToLower(strings.ReplaceAll(name, "_", "-")) + ".invalid"
+		return "https://" + hidden + "-" + strings.Trim(noLabel.ReplaceAllString(strings.ToLower(name), "-"), "-") + ".invalid"
 	}
 	return hidden + "-" + name
 }
@@ -71,7 +75,7 @@ func newHider(values map[string]event.Secret, open []string, v veil) hider {
 	}
 	var texts []string
 	for text := range to {
-		if len(text) >= 4 { // as event.Redact has it
+		if len(text) >= 4 && text != to[text] { // as event.Redact has it; a recording has placeholders already
 			texts = append(texts, text)
 		}
 	}

@@ -14,6 +14,9 @@ const proxyRefuses = "the proxy does not take the credentials; check the user an
 
 // explain says why a request had no answer, and what to do where that is known.
 func explain(err error) string {
+	if e, ok := errors.AsType[*net.OpError](err); ok && (e.Op == "proxyconnect" || strings.HasPrefix(e.Op, "socks")) {
+		return fmt.Sprintf("the proxy can't be used: %s; check proxy, or HTTPS_PROXY and HTTP_PROXY", explain(e.Err))
+	}
 	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		issuer := "an authority"
 		if e.Cert != nil && e.Cert.Issuer.CommonName != "" {
@@ -53,9 +56,6 @@ func explain(err error) string {
 	}
 	if strings.Contains(err.Error(), "tls: server selected unsupported protocol version") {
 		return "the server does not speak TLS 1.2 or newer, and nothing older is spoken here"
-	}
-	if e, ok := errors.AsType[*net.OpError](err); ok && (e.Op == "proxyconnect" || strings.HasPrefix(e.Op, "socks")) {
-		return fmt.Sprintf("the proxy can't be used: %s; check proxy, or HTTPS_PROXY and HTTP_PROXY", explain(e.Err))
 	}
 	return err.Error()
 }

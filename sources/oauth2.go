@@ -71,57 +71,61 @@ func (t tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.base.RoundTrip(r)
 }
 
-// grant asks for a token. The library reads no more than 1 MiB of the answer.
+// grant asks for a token, and tells so. The library reads no more than 1 MiB of the answer.
 func (h *HTTP) grant(ctx context.Context, what string, client *http.Client, c *clientcredentials.Config) (string, time.Duration, error) {
-	bounded, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, client), h.options.LoginTimeout)
-	defer cancel()
-	a := answer{what: what, private: true, veil: h.veil}
+	r := request{what: what, private: true, instead: `{"access_token":"` + hidden + `-token","token_type":"Bearer"}`, timeout: h.options.LoginTimeout}
 	asked := time.Now()
-	token, err := h.grantedToken(bounded, what, c, asked)
-	if refusal, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		a.status, a.header, a.body = refusal.Response.StatusCode, refusal.Response.Header, string(refusal.Body)
-		return "", 0, a.ungranted(refusal.ErrorCode)
-	}
-	if _, unsent := errors.AsType[*url.Error](err); unsent || ctx.Err() != nil || bounded.Err() != nil {
-		r := request{what: what, timeout: h.options.LoginTimeout}
-		return "", 0, a.broken(ctx, bounded, r, err, "the connection was closed without an answer")
-	}
-	if _, told := errors.AsType[*poller.FetchError](err); told { // of a recording
-		return "", 0, err
-	}
-	if err != nil { // it may quote the answer, and the answer may be a token
-		return "", 0, failing("%s answered, but the answer is no token as RFC 6749 has it: want JSON with access_token; check token_url", what)
-	}
-	if kind := token.Type(); !strings.EqualFold(kind, "bearer") {
-		return "", 0, failing("%s gave a token of the type %q, and only bearer tokens can be used", what, cut(h.veil.text(kind), 40))
-	}
-	if hasControl(token.AccessToken) {
-		return "", 0, failing("%s gave a token with a line break or another control character, which no header can take", what)
-	}
+	token, a, err := h.askForToken(ctx, r, client, c)
 	life := time.Duration(0)
-	if !token.Expiry.IsZero() {
-		life = max(token.Expiry.Sub(asked), 0)
+	if err == nil {
+		if kind := token.Type(); !strings.EqualFold(kind, "bearer") {
+			err = failing("%s gave a token of the type %q, and only bearer tokens can be used", what, cut(h.veil.text(kind), 40))
+		} else if hasControl(token.AccessToken) {
+			err = failing("%s gave a token with a line break or another control character, which no header can take", what)
+		} else if !token.Expiry.IsZero() {
+			life = max(token.Expiry.Sub(asked), 0)
+		}
+	}
+	if err == nil {
+		a.status = http.StatusOK
+	}
+	unanswered := err
+	if a.status != 0 { // the answer says it
+		unanswered = nil
+	}
+	h.trace(r, a, time.Since(asked), unanswered)
+	if err != nil {
+		return "", 0, err
 	}
 	return token.AccessToken, life, nil
 }
 
-// grantedToken asks for a token, and tells so.
-func (h *HTTP) grantedToken(ctx context.Context, what string, c *clientcredentials.Config, begun time.Time) (*oauth2.Token, error) {
-	r := request{what: what, private: true, instead: `{"access_token":"` + hidden + `-token","token_type":"Bearer"}`}
+// askForToken makes the request. Its answer has a status where the server refused the token in the words of RFC 6749.
+func (h *HTTP) askForToken(ctx context.Context, r request, client *http.Client, c *clientcredentials.Config) (*oauth2.Token, answer, error) {
+	a := answer{what: r.what, private: true, veil: h.veil}
+	bounded, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, client), r.timeout)
+	defer cancel()
+	var token *oauth2.Token
+	var err error
 	if h.options.Replay != nil {
-		a, err := h.repeat(r, answer{what: what})
-		h.trace(r, a, 0, err)
-		return recordedToken(a, err)
+		token, err = recordedToken(h.repeat(r, a))
+	} else {
+		token, err = c.Token(bounded)
 	}
-	token, err := c.Token(ctx)
-	a, sentence := answer{status: http.StatusOK}, error(nil)
 	if refusal, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
 		a.status, a.header, a.body, a.size = refusal.Response.StatusCode, refusal.Response.Header, string(refusal.Body), int64(len(refusal.Body))
-	} else if err != nil { // it may quote the answer, and the answer may be a token
-		a.status, sentence = 0, errors.New(what+" gave no token that can be used")
+		return nil, a, a.ungranted(refusal.ErrorCode)
 	}
-	h.trace(r, a, time.Since(begun), sentence)
-	return token, err
+	if _, told := errors.AsType[*poller.FetchError](err); told { // of a recording
+		return nil, a, err
+	}
+	if _, unsent := errors.AsType[*url.Error](err); unsent || ctx.Err() != nil || bounded.Err() != nil {
+		return nil, a, a.broken(ctx, bounded, r, err, "the connection was closed without an answer")
+	}
+	if err != nil { // it may quote the answer, and the answer may be a token
+		return nil, a, failing("%s answered, but the answer is no token as RFC 6749 has it: want JSON with access_token; check token_url", r.what)
+	}
+	return token, a, nil
 }
 
 // recordedToken reads a recorded answer as the library reads one of a server.

@@ -280,14 +280,55 @@ func relay(from net.Conn, read io.Reader, to net.Conn) {
 	wg.Wait()
 }
 
+// behindTLS is an address that passes on to another, by TLS with a certificate of a's.
+func (a *authority) behindTLS(t *testing.T, address string) string {
+	t.Helper()
+	cert, key := a.issue(t, t.TempDir(), "proxy", localhost())
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	check(t, err)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{pair}})
+	check(t, err)
+	var wg sync.WaitGroup
+	t.Cleanup(wg.Wait)
+	t.Cleanup(func() { _ = listener.Close() })
+	wg.Go(func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			to, err := net.Dial("tcp", address)
+			if err != nil {
+				_ = from.Close()
+				continue
+			}
+			wg.Go(func() { relay(from, from, to) })
+		}
+	})
+	return listener.Addr().String()
+}
+
 func TestHTTPProxy(t *testing.T) {
+	for _, scheme := range []string{"http://", "https://"} {
+		t.Run(scheme, func(t *testing.T) { testProxy(t, scheme) })
+	}
+}
+
+func testProxy(t *testing.T, scheme string) {
 	ours := newAuthority(t, "ours")
 	server := ours.tlsServer(t, localhost(), nil)
 	ca := ours.file(t, t.TempDir())
 	const password = "pr0xy:p/ss"
 	proxy, asked := newProxy(t, "Basic "+basic("me", password))
+	if scheme == "https://" {
+		proxy = ours.behindTLS(t, proxy)
+		alien := newTransport(t, TransportOptions{CA: newAuthority(t, "alien").file(t, t.TempDir()), Proxy: event.NewSecret(scheme + "me:s3cret@" + proxy)})
+		if _, err := reach(t, alien, server.URL); err == nil || !strings.Contains(err.Error(), "the proxy can't be used: the server's certificate") || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("got %v", err)
+		}
+	}
 	through := func(userinfo, address string) (string, error) {
-		return reach(t, newTransport(t, TransportOptions{CA: ca, Proxy: event.NewSecret("http://" + userinfo + proxy)}), address)
+		return reach(t, newTransport(t, TransportOptions{CA: ca, Proxy: event.NewSecret(scheme + userinfo + proxy)}), address)
 	}
 	if id, err := through("me:pr0xy%3Ap%2Fss@", server.URL); err != nil || id != "nobody" {
 		t.Errorf("got %q, %v", id, err)
@@ -309,7 +350,7 @@ func TestHTTPProxy(t *testing.T) {
 	if _, err := through("me:pr0xy%3Ap%2Fss@", "https://127.0.0.1:1/"); err == nil || !strings.Contains(err.Error(), "the proxy does not connect to it: it answered 502 Bad Gateway") {
 		t.Errorf("got %v", err)
 	}
-	none := newTransport(t, TransportOptions{CA: ca, Proxy: event.NewSecret("http://me:s3cret@127.0.0.1:1")})
+	none := newTransport(t, TransportOptions{CA: ca, Proxy: event.NewSecret(scheme + "me:s3cret@127.0.0.1:1")})
 	if _, err := reach(t, none, server.URL); err == nil || !strings.Contains(err.Error(), "the proxy can't be used") || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("got %v", err)
 	}

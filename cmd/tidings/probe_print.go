@@ -128,7 +128,7 @@ func (t *teller) request(number int, q *probeRequest) {
 	case q.Program:
 		t.line("%2d. run %s: ended after %s", number, q.Request, took)
 	case q.Status == 0:
-		t.line("%2d. %s: no answer, after %s", number, q.Request, took)
+		t.line("%2d. %s: no answer that can be used, after %s", number, q.Request, took)
 	case q.Login:
 		t.line("%2d. %s: %d %s in %s, %s (a login, whose answer is not shown)", number, q.Request, q.Status, http.StatusText(q.Status), took, size)
 	default:
