@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -68,10 +69,21 @@ func (d *decoder) ownFile(v value, s *Sink, files map[string]string) {
 		if path == "" {
 			continue
 		}
-		if other, taken := files[path]; taken {
+		real := followed(path)
+		if other, taken := files[real]; taken {
 			d.problem(d.at(join(v.path, "file."+key)), "is where the sink %s writes too: give each its own", other)
 			continue
 		}
-		files[path] = s.Name
+		files[real] = s.Name
 	}
+}
+
+// followed is an absolute path without the symbolic links in what is there of it.
+func followed(path string) string {
+	for there := path; there != "/"; there = filepath.Dir(there) {
+		if real, err := filepath.EvalSymlinks(there); err == nil {
+			return filepath.Join(real, path[len(there):])
+		}
+	}
+	return path
 }

@@ -138,7 +138,7 @@ func (x *Exec) unstarted(ctx context.Context, err error) dispatch.Result {
 	}
 	return dispatch.Result{
 		Verdict: dispatch.SinkDown,
-		Reason:  fmt.Sprintf("%s can't be started: %v; is it there, and executable for the user that tidings runs as?", x.o.Command[0], err),
+		Reason:  fmt.Sprintf("%s can't be started: %v; is it there, executable for the user that tidings runs as, and its #! line right?", x.o.Command[0], err),
 	}
 }
 
