@@ -9,25 +9,17 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// backupLimit bounds a backup: as long as it reads, pages that are let go can't be used again, and the file grows.
-const backupLimit = 15 * time.Minute
+// copyLimit bounds a backup and a compaction: as long as a backup reads, pages that are let go can't be used again, and the file grows.
+const copyLimit = 15 * time.Minute
 
 // Backup writes the store as it stands at one moment to w, while work goes on. start is told first how many bytes will come.
 // One is made at a time, and no compaction meanwhile.
 func (s *Store) Backup(ctx context.Context, w io.Writer, start func(size int64) error) error {
-	if !s.copying.TryLock() {
-		return errors.New("another backup or a compaction is under way: try again when it has ended")
+	ctx, _, end, err := s.beginCopy(ctx)
+	if err != nil {
+		return err
 	}
-	defer s.copying.Unlock()
-	ctx, timeout := context.WithTimeoutCause(ctx, backupLimit, errors.New("it took longer than "+backupLimit.String()))
-	defer timeout()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	s.copier.Store(&cancel)
-	defer s.copier.Store(nil)
-	if s.wanted.Load() {
-		return errors.New("the store needs its file for itself: try again")
-	}
+	defer end()
 
 	// The reader of the file writes into a pipe, so that a receiver that stands still never holds the transaction once the store
 	// wants its file.
@@ -49,7 +41,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, start func(size int64) 
 	if !ok {
 		return <-read
 	}
-	err := start(size)
+	err = start(size)
 	if err == nil {
 		_, err = io.CopyBuffer(struct{ io.Writer }{w}, r, make([]byte, 256<<10))
 	}
@@ -62,6 +54,27 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, start func(size int64) 
 		err = readErr
 	}
 	return err
+}
+
+// beginCopy lets the file be copied as a whole, by one at a time, until ctx ends or stop is called. With no error, end must be called.
+func (s *Store) beginCopy(ctx context.Context) (_ context.Context, stop context.CancelCauseFunc, end func(), err error) {
+	if !s.copying.TryLock() {
+		return nil, nil, nil, errBusy
+	}
+	ctx, timeout := context.WithTimeoutCause(ctx, copyLimit, errors.New("it took longer than "+copyLimit.String()))
+	ctx, stop = context.WithCancelCause(ctx)
+	s.copier.Store(&stop)
+	end = func() {
+		s.copier.Store(nil)
+		stop(nil)
+		timeout()
+		s.copying.Unlock()
+	}
+	if s.wanted.Load() {
+		end()
+		return nil, nil, nil, errors.New("the store needs its file for itself: try again")
+	}
+	return ctx, stop, end, nil
 }
 
 // stopCopy ends a backup that is under way, and lets none begin until the file is given back.

@@ -17,7 +17,6 @@ const (
 	compactAt    = 256 << 20 // bytes: a smaller file is not worth it
 	compactFree  = 60        // percent of the file that must be free
 	compactEvery = 10 * time.Minute
-	compactLimit = 15 * time.Minute
 	compactTries = 20 // of putting the copy in place
 )
 
@@ -94,19 +93,11 @@ func (s *Store) note(warn bool, format string, args ...any) {
 // compact makes a copy beside the work that goes on, checks it, lets it follow what was written meanwhile, and has it put in place while
 // nothing is written. What memory says stays true, since it refers to records by their keys.
 func (s *Store) compact(ctx context.Context, between func(context.Context, func() error) error) (c event.Compacted, err error) {
-	if !s.copying.TryLock() {
-		return c, errBusy
+	ctx, stop, end, err := s.beginCopy(ctx)
+	if err != nil {
+		return c, err
 	}
-	defer s.copying.Unlock()
-	ctx, timeout := context.WithTimeoutCause(ctx, compactLimit, errors.New("it took longer than "+compactLimit.String()))
-	defer timeout()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	s.copier.Store(&cancel)
-	defer s.copier.Store(nil)
-	if s.wanted.Load() {
-		return c, errors.New("the store needs its file for itself: try again")
-	}
+	defer end()
 	began := time.Now()
 	info, err := os.Stat(s.path)
 	if err != nil {
@@ -117,7 +108,7 @@ func (s *Store) compact(ctx context.Context, between func(context.Context, func(
 	if err := remove(copied); err != nil {
 		return c, err
 	}
-	r := &replica{s: s, giveUp: cancel}
+	r := &replica{s: s, giveUp: stop}
 	s.replica.Store(r)
 	defer s.replica.Store(nil)
 	if err := s.copyAll(ctx, r, copied); err != nil {

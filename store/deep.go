@@ -112,23 +112,18 @@ func intact(key, value []byte) bool {
 		checksum(key, value[:2], value[recordHead:]) == binary.BigEndian.Uint32(value[2:])
 }
 
-// Header is what a file's headers alone say.
-type Header struct {
-	InUse bool // another process has it open
-}
-
-// CheckHeader reads only a file's headers: an error says why it is no store.
-func CheckHeader(path string) (Header, error) {
+// CheckHeader reads only a file's headers, and says whether another process has it open. An error says why it is no store.
+func CheckHeader(path string) (inUse bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return Header{}, err
+		return false, err
 	}
 	defer f.Close()
 	if _, err := inspect(f); err != nil {
-		return Header{}, err
+		return false, err
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-	return Header{InUse: errors.Is(err, syscall.EWOULDBLOCK)}, nil
+	return errors.Is(err, syscall.EWOULDBLOCK), nil
 }
 
 // IsPlace reports whether path is where a daemon keeps its store: the mark stands beside it.

@@ -277,5 +277,3 @@ func readPID(path string) int {
 }
 
 func seqKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
-
-func list(names []string) string { return strings.Join(names, ", ") }

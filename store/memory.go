@@ -165,7 +165,7 @@ func (st *state) loadMemory(tx *bolt.Tx, o Options) (repairs []*request, err err
 		}
 		var at time.Time
 		if at, prints, err = readChunk(key, value, prints[:0]); err != nil {
-			repairs = append(repairs, forgotten(bucketKey(bucketIDs, key), value, err))
+			repairs = append(repairs, forgotten(key, value, err))
 			return nil
 		}
 		at = st.amended.chunk(chunk, at)

@@ -75,11 +75,11 @@ func (c *sideCopy) remember(path string) {
 
 // write writes the copy when it is due, or at the end.
 func (c *sideCopy) write(s *Store, end bool) {
-	if now := time.Now(); !end && !c.at.IsZero() && now.Sub(c.at) < sideEvery {
+	now := time.Now()
+	if !end && !c.at.IsZero() && now.Sub(c.at) < sideEvery {
 		return
-	} else {
-		c.at = now
 	}
+	c.at = now
 	s.mu.Lock()
 	if s.dead != nil {
 		s.mu.Unlock()

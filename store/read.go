@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"encoding/binary"
 
 	bolt "go.etcd.io/bbolt"
@@ -55,7 +54,7 @@ func (f *found) take(name string, seq uint64, value []byte) {
 			return
 		}
 	}
-	f.spoiled = append(f.spoiled, spoiled(name, seq, bucketKey(bucketLog, key), bytes.Clone(value), err))
+	f.spoiled = append(f.spoiled, spoiled(name, seq, bucketKey(bucketLog, key), value, err))
 }
 
 // walk scans from p.scan on for what the sink wants. Of the rest it reads only the heads.

@@ -73,6 +73,16 @@ func (e *encoder) bool(v bool) {
 // time keeps the zero time and any year.
 func (e *encoder) time(t time.Time) { e.int(t.Unix()); e.uint(uint64(t.Nanosecond())) }
 
+// seqs writes numbers in ascending order, each as how far it is from the one before.
+func (e *encoder) seqs(ascending []uint64) {
+	e.uint(uint64(len(ascending)))
+	last := uint64(0)
+	for _, seq := range ascending {
+		e.uint(seq - last)
+		last = seq
+	}
+}
+
 // seal completes the record for its key.
 func (e *encoder) seal(key []byte) []byte {
 	binary.BigEndian.PutUint32(e.b[2:], checksum(key, e.b[:2], e.b[recordHead:]))
@@ -145,6 +155,16 @@ func (d *decoder) raw() []byte {
 
 // bytes reads a copy; nothing reads as nil.
 func (d *decoder) bytes() []byte { return append([]byte(nil), d.raw()...) }
+
+func (d *decoder) seqs() []uint64 {
+	ascending := make([]uint64, d.count())
+	last := uint64(0)
+	for i := range ascending {
+		last += d.uint()
+		ascending[i] = last
+	}
+	return ascending
+}
 
 func (d *decoder) text() string            { return string(d.raw()) }
 func (d *decoder) bool() bool              { return d.uint() != 0 }

@@ -162,8 +162,9 @@ func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
 	if s.out, err = rebuild(r.saved()); err != nil {
 		return err
 	}
+	s.pile = &pile{dir: r.workDir, chunks: map[[12]byte]bool{}}
 	err = s.write()
-	if err := errors.Join(err, s.out.close()); err != nil {
+	if err := errors.Join(err, s.pile.close(), s.out.close()); err != nil {
 		return fmt.Errorf("saving what can be read: %w", err)
 	}
 	if !o.FromNothing {
@@ -171,7 +172,7 @@ func (r *Repair) plan(ctx context.Context, o RepairOptions) error {
 	}
 	r.mark = s.mark
 	for bucket, n := range s.out.kept {
-		if bucket != bucketMeta {
+		if bucket != bucketMeta && bucket != bucketRuns {
 			r.Report.Kept[content(bucket)] += n
 		}
 	}

@@ -21,14 +21,10 @@ func (r *replayJob) record(key []byte, left uint64, cancelled bool, open []uint6
 			e.text(glob)
 		}
 	}
-	for _, n := range []uint64{r.what.From, r.what.To, r.total, left, r.scan, uint64(len(open))} {
+	for _, n := range []uint64{r.what.From, r.what.To, r.total, left, r.scan} {
 		e.uint(n)
 	}
-	last := uint64(0)
-	for _, seq := range open {
-		e.uint(seq - last)
-		last = seq
-	}
+	e.seqs(open)
 	return e.seal(key)
 }
 
@@ -47,14 +43,12 @@ func readReplay(key, value []byte) (*replayJob, error) {
 	for _, n := range []*uint64{&r.what.From, &r.what.To, &r.total, &r.left, &r.scan} {
 		*n = d.uint()
 	}
-	r.pin = r.scan
-	last := uint64(0)
-	for i := range d.count() {
-		last += d.uint()
-		r.out[last] = false
-		if i == 0 {
-			r.pin = last
-		}
+	open := d.seqs()
+	for _, seq := range open {
+		r.out[seq] = false
+	}
+	if r.pin = r.scan; len(open) > 0 {
+		r.pin = open[0]
 	}
 	return r, d.err
 }

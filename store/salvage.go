@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -37,10 +38,9 @@ type salvage struct {
 	outline  *outline
 	broken   map[string]bool
 	rescued  []remnant
-	ruined   []remnant // of the log: not readable, and of no bucket that tells who wanted them
-	prints   []fingerprint
-	printsAt time.Time
-	ranks    map[string]rank // of what was saved from elsewhere than the newest tree, by bucket and key
+	ruined   []remnant       // of the log: not readable, and of no bucket that tells who wanted them
+	pile     *pile           // the fingerprints that were found
+	ranks    map[string]rank // of what but events was saved from elsewhere than the newest tree, by bucket and key
 	side     side
 	sideAt   time.Time
 	mark     identity
@@ -48,6 +48,7 @@ type salvage struct {
 	fresh    bool // the key of the fingerprints is new: what was remembered means nothing
 	progress func(done, total int64)
 	out      *rebuilt
+	failed   error // the first of writing there
 	report   *RepairReport
 }
 
@@ -138,7 +139,6 @@ func readable(bucket string, e element) bool {
 
 // gather copies what is whole and collects remnants for the rest.
 func (s *salvage) gather() error {
-	var failed error
 	for i, h := range s.pre.headers {
 		if i > 0 && !s.incomplete() {
 			break
@@ -151,17 +151,17 @@ func (s *salvage) gather() error {
 				}
 			}
 			switch {
-			case failed != nil, bucket == "":
+			case s.failed != nil, bucket == "":
 			case s.whole(bucket) && (!listed(bucket) || !readable(bucket, e)):
 				if i == 0 {
-					failed = s.out.put(bucket, e.key, e.value)
+					s.failed = s.out.put(bucket, e.key, e.value)
 				}
 			default:
 				s.consider(bucket, e, rank(i))
 			}
 		})
-		if failed != nil {
-			return failed
+		if s.failed != nil {
+			return s.failed
 		}
 	}
 	if !s.incomplete() || s.f == nil {
@@ -188,13 +188,19 @@ func (s *salvage) incomplete() bool {
 func (s *salvage) consider(bucket string, e element, r rank) {
 	switch {
 	case slices.Contains(grouped, family(bucket)):
-		if at, prints, err := readChunk(e.key, e.value, s.prints); err == nil && !s.fresh && family(bucket) != bucketRuns {
-			s.prints = prints
-			if at.After(s.printsAt) {
-				s.printsAt = at
-			}
+		if !s.fresh {
+			s.pile.take(e.key, e.value)
 		}
 	case bucket == bucketMeta && string(e.key) != metaClock: // written anew
+	case bucket == bucketLog && readable(bucket, e): // all of a key are the same, and there may be millions
+		if there, err := s.out.has(bucket, e.key); err != nil || there {
+			s.failed = errors.Join(s.failed, err)
+			return
+		}
+		if r > current {
+			s.report.back(bucket)
+		}
+		s.failed = errors.Join(s.failed, s.out.put(bucket, e.key, e.value))
 	case readable(bucket, e):
 		s.rescued = append(s.rescued, remnant{bucket, string(e.key), e.at, len(e.value), r})
 	case bucket == bucketLog && r == current:
@@ -226,6 +232,9 @@ func (s *salvage) scan() error {
 				break // read it from its beginning
 			}
 			s.leaf(page, at+used)
+		}
+		if s.failed != nil {
+			return s.failed
 		}
 		at += used
 		s.progress(min(at, s.pre.size), s.pre.size)
@@ -317,7 +326,7 @@ func (s *salvage) best() {
 
 // age grows with every version of a record, as far as that can be told.
 func (s *salvage) age(c remnant) uint64 {
-	if c.rank != loose || c.bucket == bucketLog || c.bucket == bucketAside {
+	if c.rank != loose || c.bucket == bucketAside {
 		return 0 // there is one only, or all are the same
 	}
 	value, err := s.value(c)

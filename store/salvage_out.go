@@ -42,6 +42,11 @@ func (r *rebuilt) bucket(name string) (b *bolt.Bucket, err error) {
 	return b, err
 }
 
+func (r *rebuilt) has(bucket string, key []byte) (bool, error) {
+	b, err := r.bucket(bucket)
+	return err == nil && b.Get(key) != nil, err
+}
+
 func (r *rebuilt) put(bucket string, key, value []byte) error {
 	b, err := r.bucket(bucket)
 	if err != nil {

@@ -52,7 +52,7 @@ func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next
 	if s.f != nil && (s.broken[""] || len(s.seen) == 0) {
 		s.report.lose("failing deliveries and dead letters, perhaps: those that were found are kept")
 	}
-	owed, next, err := s.owed(sinks, ranks)
+	owed, past, next, err := s.owed(sinks, ranks)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -70,9 +70,11 @@ func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next
 			if n := uint64(len(owed[name])); ranks[name] == current && k.fresh > n {
 				s.report.lose("%d deliveries that sink %s was owed: their events can't be read", k.fresh-n, name)
 			}
-			k.fresh, k.scan, k.out = uint64(len(owed[name])), next, map[uint64]bool{}
+			k.fresh, k.scan, k.out = uint64(len(owed[name])), max(k.scan, past[name]), map[uint64]bool{}
 			for _, seq := range owed[name] {
-				k.out[seq] = false
+				if seq < k.scan {
+					k.out[seq] = false
+				}
 			}
 		}
 		if err := s.out.put(bucketSink, []byte(name), k.record(draftOf(k))); err != nil {
@@ -83,12 +85,13 @@ func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next
 }
 
 // owed lists the events that each sink is owed and that never failed there, and takes out of the failing and dead ones what
-// contradicts that: each delivery is in one place only.
-func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (map[string][]uint64, uint64, error) {
-	owed, next := map[string][]uint64{}, s.seen[bucketLog]+1
+// contradicts that: each delivery is in one place only. past is how far each sink has to have scanned, so that it takes nothing else for
+// owed; what it is owed before that has to stand in its record one by one.
+func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (owed map[string][]uint64, past map[string]uint64, next uint64, err error) {
+	owed, past, next = map[string][]uint64{}, map[string]uint64{}, s.seen[bucketLog]+1
 	failing, dead := map[string]map[uint64]bool{}, map[string]map[uint64]bool{}
 	doubtful := func(bucket string, seq uint64) bool { return s.ranks[bucket+"/"+string(seqKey(seq))] > current }
-	err := s.out.db.Update(func(tx *bolt.Tx) error {
+	err = s.out.db.Update(func(tx *bolt.Tx) error {
 		for name, k := range sinks {
 			next = max(next, k.scan)
 			failing[name], dead[name] = keysOf(tx, prefixX+name), keysOf(tx, prefixDead+name)
@@ -128,14 +131,14 @@ func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (map[strin
 			seq := binary.BigEndian.Uint64(key)
 			next = max(next, seq+1)
 			h, err := readHead(key, value)
-			if err != nil {
-				return nil
-			}
 			for name, k := range sinks {
-				if ranks[name] > current && delivered(tx, k.index, seq) {
-					continue // what the record of the sink no longer says, that of the attempt does
+				_, open := k.out[seq]
+				if !open && (seq < k.scan || err == nil && !h.wantedBy(k.index)) {
+					continue
 				}
-				if _, open := k.out[seq]; !open && (seq < k.scan || !h.wantedBy(k.index) || k.fresh == 0 && ranks[name] == current) {
+				// What the record of the sink no longer says, that of the attempt does.
+				if err != nil || k.fresh == 0 && ranks[name] == current || ranks[name] > current && delivered(tx, k.index, seq) {
+					past[name] = seq + 1
 					continue
 				}
 				if ranks[name] == current { // what this record says is true, so another place is not
@@ -148,14 +151,16 @@ func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (map[strin
 						}
 					}
 				}
-				if !failing[name][seq] && !dead[name][seq] {
+				if failing[name][seq] || dead[name][seq] {
+					past[name] = seq + 1
+				} else {
 					owed[name] = append(owed[name], seq)
 				}
 			}
 			return nil
 		})
 	})
-	return owed, next, err
+	return owed, past, next, err
 }
 
 func keysOf(tx *bolt.Tx, bucket string) map[uint64]bool {

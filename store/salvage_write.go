@@ -202,47 +202,6 @@ func (s *salvage) sources() error {
 	return nil
 }
 
-// remembered writes the ids anew when they were not whole: those found, and those of the events that are left.
-func (s *salvage) remembered() error {
-	if s.whole(bucketIDs) {
-		return nil
-	}
-	m := memory{key: s.mark.hashKey[:]}
-	distinct := func() {
-		slices.SortFunc(s.prints, fingerprint.compare)
-		s.prints = slices.Compact(s.prints)
-	}
-	distinct()
-	found := len(s.prints)
-	err := s.out.db.View(func(tx *bolt.Tx) error {
-		return tx.Bucket([]byte(bucketLog)).ForEach(func(key, value []byte) error {
-			if ev, err := readEvent(key, value); err == nil {
-				s.prints = append(s.prints, m.fingerprint(ev.Source, ev.ID))
-				if ev.Received.After(s.printsAt) {
-					s.printsAt = ev.Received
-				}
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return err
-	}
-	if found > 0 || len(s.seen) > 0 {
-		s.report.lose("some of the remembered ids, perhaps: %d were found", found)
-	}
-	distinct()
-	n := uint64(0)
-	for chunk := range slices.Chunk(s.prints, chunkSize) {
-		n++
-		if err := s.out.put(bucketIDs, seqKey(n), chunkRecord(seqKey(n), s.printsAt, chunk)); err != nil {
-			return err
-		}
-	}
-	s.seen[bucketIDs] = n
-	return nil
-}
-
 // setAside keeps the bytes of events that nobody can say who wanted.
 func (s *salvage) setAside() error {
 	if len(s.ruined) == 0 {
@@ -277,7 +236,7 @@ func (s *salvage) sequences() error {
 	if err := s.out.commit(); err != nil {
 		return err
 	}
-	_, next, err := s.owed(nil, nil)
+	_, _, next, err := s.owed(nil, nil)
 	if err != nil {
 		return err
 	}

@@ -1,10 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"strings"
 
 	"tidings/event"
 )
@@ -30,7 +30,7 @@ func (s *Store) submit(requests []*request) error {
 // spoiled makes a dead letter of a delivery that is in flight and can't be attempted, since the record called what can't be
 // read. Its bytes are set aside. Where the event itself can still be read it goes with the dead letter.
 func spoiled(name string, seq uint64, what string, value []byte, why error) *request {
-	value = append([]byte(nil), value...)
+	value = bytes.Clone(value)
 	return &request{prepare: func(b *batch) error {
 		d := b.sink(name)
 		if d == nil || !b.flying(d, seq) {
@@ -67,22 +67,18 @@ func vanished(name string) *request {
 }
 
 // forgotten drops a chunk of remembered ids that can't be read.
-func forgotten(what string, value []byte, why error) *request {
-	value = append([]byte(nil), value...)
+func forgotten(key, value []byte, why error) *request {
+	key, value = bytes.Clone(key), bytes.Clone(value)
 	return &request{prepare: func(b *batch) error {
-		var chunk uint64
-		if _, err := fmt.Sscanf(strings.TrimPrefix(what, bucketIDs+"/"), "%d", &chunk); err != nil {
-			return err
-		}
-		b.setAside(event.SetAside{What: "the record " + what, Why: why.Error() + "; the ids in it are no longer remembered"}, value)
-		b.delete(bucketIDs, seqKey(chunk))
+		b.setAside(event.SetAside{What: "the record " + bucketKey(bucketIDs, key), Why: why.Error() + "; the ids in it are no longer remembered"}, value)
+		b.delete(bucketIDs, key)
 		return nil
 	}}
 }
 
 // forgottenClock sets aside what was known of clocks that were wrong, and can't be read.
 func forgottenClock(value []byte, why error) *request {
-	value = append([]byte(nil), value...)
+	value = bytes.Clone(value)
 	return &request{prepare: func(b *batch) error {
 		b.setAside(event.SetAside{What: "the record " + bucketMeta + "/" + metaClock,
 			Why: why.Error() + "; what a clock that was wrong has stamped may be kept too long or not long enough"}, value)

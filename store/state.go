@@ -127,12 +127,7 @@ func (k *sink) record(d *sinkDraft) []byte {
 		}
 	}
 	slices.Sort(open)
-	e.uint(uint64(len(open)))
-	last := uint64(0)
-	for _, seq := range open {
-		e.uint(seq - last)
-		last = seq
-	}
+	e.seqs(open)
 	e.time(d.state.HeldUntil)
 	return e.seal([]byte(k.name))
 }
@@ -147,10 +142,8 @@ func readSink(key, value []byte) (*sink, error) {
 	k.state = event.SinkState{Health: event.Health(d.uint()), Since: d.time(), Reason: d.text(), Probes: int(d.uint())}
 	k.idle, k.idleSince = d.duration(), d.time()
 	k.fresh, k.scan = d.uint(), d.uint()
-	last := uint64(0)
-	for range d.count() {
-		last += d.uint()
-		k.out[last] = false
+	for _, seq := range d.seqs() {
+		k.out[seq] = false
 	}
 	if len(d.b) > 0 { // it was not always kept
 		k.state.HeldUntil = d.time()

@@ -28,6 +28,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,7 +127,7 @@ type IdentityError struct{ Sources []string }
 
 func (e *IdentityError) Error() string {
 	return fmt.Sprintf("%s: another account or API than the one whose position is stored under this name; "+
-		"give the source a new name, or start it anew with --accept-reset", list(e.Sources))
+		"give the source a new name, or start it anew with --accept-reset", strings.Join(e.Sources, ", "))
 }
 
 var errClosed = errors.New("the store is closed")
