@@ -184,9 +184,11 @@ func mayReplace(file string) error {
 	case !info.Mode().IsRegular():
 		return exit(exitUsage, "%s is no file: name the file that the backup is to be", file)
 	}
-	if report, err := store.CheckHeader(file); err != nil {
+	inUse, err := store.CheckHeader(file)
+	if err != nil {
 		return exit(exitUsage, "%s is there already and is no backup (%w): name another file", file, err)
-	} else if report.InUse || store.IsPlace(file) {
+	}
+	if inUse || store.IsPlace(file) {
 		return exit(exitUsage, "%s is a store, not a backup of one: name another file", file)
 	}
 	return nil
