@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -217,7 +218,9 @@ func TestWhichPagesAreHalved(t *testing.T) {
 		"tail":    {"tail_cursor", recipe.Paging{Param: "c", Cursor: "next"}, "t1", "8 4 2", ""},
 		"page":    {"head_walk", recipe.Paging{Param: "c", Cursor: "page"}, "2", "8", "set paging.size lower"},
 		"offset":  {"head_walk", recipe.Paging{Param: "c", Cursor: "offset"}, "8", "8", "set paging.size lower"},
-		"address": {"head_walk", recipe.Paging{In: "url", Cursor: "next"}, "/x", "", "that one answer may have"},
+		"address": {"head_walk", recipe.Paging{In: "url", Cursor: "next"}, "/x", "", "set paging.size lower"},
+		"one":     {"tail_cursor", recipe.Paging{Param: "c", Cursor: "next", Size: 1}, "t1", "1", "one event only"},
+		"unasked": {"tail_cursor", recipe.Paging{Param: "c", Cursor: "next", Limit: "-"}, "t1", "", "set paging.limit"},
 		"body":    {"tail_cursor", recipe.Paging{In: "body", Param: "c", Cursor: "next"}, "t1", "8 4 2", ""},
 	} {
 		var limits []string
@@ -234,9 +237,9 @@ func TestWhichPagesAreHalved(t *testing.T) {
 				limits = append(limits, limit)
 				fmt.Sscan(limit, &n)
 			}
-			fmt.Fprintf(w, `{"data":[%s],"next":"t2"}`, strings.TrimSuffix(strings.Repeat(`{"id":"a","x":"`+strings.Repeat("x", 100)+`"},`, n), ","))
+			fmt.Fprintf(w, `{"data":[%s],"next":"t2"}`, strings.TrimSuffix(strings.Repeat(`{"id":"a","x":"`+strings.Repeat("x", 800/cmp.Or(test.paging.Size, 8))+`"},`, n), ","))
 		}))
-		test.paging.Limit, test.paging.Size = "limit", 8
+		test.paging.Limit, test.paging.Size = strings.Trim(cmp.Or(test.paging.Limit, "limit"), "-"), cmp.Or(test.paging.Size, 8)
 		r := recipe.HTTP{URL: server.URL, Items: "data", ID: "id", Position: test.position, Paging: test.paging}
 		if test.paging.In == "body" {
 			r.Method = "POST"

@@ -22,6 +22,7 @@ type answer struct {
 	what    string
 	private bool
 	placed  bool // the request named a place in the list
+	further bool // the request was for a page of a window that is counted, beyond the first
 	checked bool // the request had a validator: 304 is an answer to it
 	limits  recipe.Limits
 	veil    veil
@@ -75,6 +76,9 @@ func (h *HTTP) meaning(a answer) error {
 		err := a.is(event.SourceFailing, "the API does not take the place in the list that was asked for")
 		err.Lost = true
 		return err
+	case a.further && (a.status == http.StatusBadRequest || a.status == http.StatusUnprocessableEntity):
+		return a.is(event.SourceFailing, "the API does not give this page of the window; if it gives only so many items of one, set window.step, beside "+
+			"window.until, to a time in which fewer happen")
 	case a.status == http.StatusNotFound:
 		return a.is(event.SourceFailing, "nothing is there for this account; check the address, and what it is made of")
 	default:

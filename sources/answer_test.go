@@ -175,3 +175,24 @@ func TestWithoutAWholeAnswer(t *testing.T) {
 		t.Errorf("nobody listens: %v", err)
 	}
 }
+
+// PagerDuty refuses what lies beyond 10,000 items of a window: the error names what to set.
+func TestAWindowOfMoreItemsThanTheAPIGives(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusBadRequest)
+		io.WriteString(w, `{"error":"offset must be less than 10000"}`)
+	}))
+	defer server.Close()
+	h, err := New(recipe.HTTP{
+		URL: server.URL, Time: "at", Position: "time_window", Window: recipe.Window{Since: "since", Until: "until"},
+		Paging: recipe.Paging{Param: "offset", Cursor: "offset", Limit: "limit", Size: 100},
+	}, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cursor, named := range map[string]bool{"": false, "10000": true} {
+		if _, err := h.Fetch(t.Context(), poller.Request{Cursor: cursor}); strings.Contains(fetchError(t, err).Error(), "window.step") != named {
+			t.Errorf("at %q: %v", cursor, err)
+		}
+	}
+}

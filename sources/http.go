@@ -101,12 +101,8 @@ func (h *HTTP) fetch(ctx context.Context, r poller.Request, value string) (event
 			h.size.Store(size / 2)
 			continue
 		}
-		if a.over && sized {
-			return event.Page{}, a.status, failing("%s answered with more than the %d bytes that one answer may have; nothing of it was taken, and where pages "+
-				"are counted they can't be made smaller on the way: set paging.size lower", a.what, h.options.MaxBody)
-		}
 		if a.over {
-			return event.Page{}, a.status, a.tooLarge(h.options.MaxBody)
+			return event.Page{}, a.status, h.pageTooLarge(a, size)
 		}
 		page, err := h.read(a, req, r, value, int(size))
 		if err != nil {
@@ -117,6 +113,18 @@ func (h *HTTP) fetch(ctx context.Context, r poller.Request, value string) (event
 		}
 		return page, a.status, nil
 	}
+}
+
+// pageTooLarge is the error of a page over the size limit that can't be made smaller, size being how many items were asked for.
+func (h *HTTP) pageTooLarge(a answer, size int64) error {
+	advice := "it has one event only, so the source goes on when the API lists that one no more, or shorter"
+	switch {
+	case h.events.pager.Limit == "":
+		advice = "where the API gives smaller pages to who asks for them, set paging.limit and paging.size"
+	case size > 1:
+		advice = "set paging.size lower; pages that are counted, or whose address the API gives, can't be made smaller on the way"
+	}
+	return failing("%w: %s", a.tooLarge(h.options.MaxBody), advice)
 }
 
 // read makes a page of an answer to r.

@@ -66,6 +66,7 @@ func (h *HTTP) build(l *listing, r poller.Request, value string, size int64) (re
 		method: l.method, header: h.header, conditional: r.Validator != "",
 		placed: r.Cursor != "" && !paging.counted() && (h.recipe.Position == recipe.HeadWalk || h.recipe.Position == recipe.TailCursor),
 	}
+	req.further = r.Cursor != "" && paging.counted() && h.recipe.Position == recipe.TimeWindow
 	if r.Validator != "" {
 		req.header = req.header.Clone()
 		req.header.Set(validatorHeader(r.Validator), r.Validator)

@@ -30,6 +30,7 @@ type request struct {
 	max     int64  // bytes of the answer
 	private bool   // an answer of success holds a secret, and is never quoted
 	placed  bool   // it names a place in the list
+	further bool   // it is for a page of a window that is counted, beyond the first
 	body    string // JSON; empty: none
 
 	conditional bool // it has a validator
@@ -73,7 +74,7 @@ func (h *HTTP) shown(u *url.URL) string {
 // ask makes one request and reads its answer, whatever its status. An answer of success is whole, or over.
 func (h *HTTP) ask(ctx context.Context, r request) (answer, error) {
 	a := answer{
-		what: r.what, private: r.private, placed: r.placed, checked: r.conditional, limits: h.recipe.Limits, veil: h.veil.with(r.token),
+		what: r.what, private: r.private, placed: r.placed, further: r.further, checked: r.conditional, limits: h.recipe.Limits, veil: h.veil.with(r.token),
 	}
 	if h.options.Replay == nil { // a recording need not be spared
 		if err := h.turn(ctx, r.what); err != nil {
