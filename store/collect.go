@@ -81,61 +81,28 @@ func (s *Store) collect(pressed bool) bool {
 	if s.db == nil || s.held() {
 		return false
 	}
-	st, now := s.st, s.clock.now()
+	st, now, floor := s.st, s.clock.now(), s.floor()
 	c := st.collector
-	floor := s.floor()
 	idle := c.pos >= floor || !pressed && (!s.clock.trusted(st.newest) || now.Before(c.notBefore))
+	c.pinned = maps.Clone(c.pinned)
 	var keys [][]byte
-	pinned := maps.Clone(c.pinned)
-	for seq := range pinned {
+	for seq := range c.pinned {
 		if !st.held(seq) && len(keys) < collectSlice {
 			keys = append(keys, seqKey(seq))
-			delete(pinned, seq)
+			delete(c.pinned, seq)
 		}
 	}
 	if idle && len(keys) == 0 {
 		return false
 	}
 	more := false
-	if !idle {
-		if pinned == nil {
-			pinned = map[uint64]struct{}{}
-		}
-		err := s.view(func(tx *bolt.Tx) error {
-			cursor := tx.Bucket([]byte(bucketLog)).Cursor()
-			looked := 0
-			for key, value := cursor.Seek(seqKey(c.pos)); ; key, value = cursor.Next() {
-				if key == nil || binary.BigEndian.Uint64(key) >= floor {
-					c.pos = floor
-					return nil
-				}
-				seq := binary.BigEndian.Uint64(key)
-				// One that can't be read has been set aside by whoever wanted it.
-				if h, err := readHead(key, value); err == nil && !pressed {
-					if at := st.amended.event(seq, h.received).Add(s.opt.Keep); now.Before(at) {
-						c.notBefore = at
-						return nil
-					}
-				}
-				if looked++; looked > collectSlice {
-					more = true
-					return nil
-				}
-				if st.held(seq) {
-					pinned[seq] = struct{}{}
-				} else {
-					keys = append(keys, seqKey(seq))
-				}
-				c.pos = seq + 1
-			}
-		})
-		if err != nil {
-			return false
-		}
-	}
-	c.pinned = pinned
 	var failsKeys, triesKeys [][]byte
 	err := s.view(func(tx *bolt.Tx) error {
+		if !idle {
+			var old [][]byte
+			old, more = s.sweep(tx, &c, floor, now, pressed)
+			keys = append(keys, old...)
+		}
 		failsKeys, triesKeys = triesOf(tx, keys, c.pos)
 		return nil
 	})
@@ -143,14 +110,13 @@ func (s *Store) collect(pressed bool) bool {
 		return false
 	}
 	err = s.write([]*request{{prepare: func(b *batch) error {
-		for _, key := range keys {
-			b.delete(bucketLog, key)
-		}
-		for _, key := range failsKeys {
-			b.delete(bucketFails, key)
-		}
-		for _, key := range triesKeys {
-			b.delete(bucketTries, key)
+		for _, gone := range []struct {
+			bucket string
+			keys   [][]byte
+		}{{bucketLog, keys}, {bucketFails, failsKeys}, {bucketTries, triesKeys}} {
+			for _, key := range gone.keys {
+				b.delete(gone.bucket, key)
+			}
 		}
 		b.after = append(b.after, func(st *state) {
 			st.collector = c
@@ -159,6 +125,32 @@ func (s *Store) collect(pressed bool) bool {
 		return nil
 	}}})
 	return err == nil && more
+}
+
+// sweep moves c on to what is too young to go, or through one slice, and returns what may go. What an exception holds is pinned.
+func (s *Store) sweep(tx *bolt.Tx, c *collector, floor uint64, now time.Time, pressed bool) (old [][]byte, more bool) {
+	cursor := tx.Bucket([]byte(bucketLog)).Cursor()
+	looked := 0
+	for key, value := cursor.Seek(seqKey(c.pos)); key != nil && binary.BigEndian.Uint64(key) < floor; key, value = cursor.Next() {
+		seq := binary.BigEndian.Uint64(key)
+		// One that can't be read has been set aside by whoever wanted it.
+		if h, err := readHead(key, value); err == nil && !pressed {
+			if at := s.st.amended.event(seq, h.received).Add(s.opt.Keep); now.Before(at) {
+				c.notBefore = at
+				return old, false
+			}
+		}
+		if looked++; looked > collectSlice {
+			return old, true
+		}
+		if c.pos = seq + 1; s.st.held(seq) {
+			c.pin(seq)
+		} else {
+			old = append(old, seqKey(seq))
+		}
+	}
+	c.pos = floor
+	return old, false
 }
 
 // floor is the seq before which no sink has a fresh delivery.

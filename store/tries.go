@@ -289,7 +289,7 @@ func (b *batch) stored(bucket string, key []byte, read func(value []byte) error)
 }
 
 // triesOf collects the keys of the attempts that go with events: their failures, and the blocks of which no event is left before
-// pos. The keys of events are in ascending order.
+// pos.
 func triesOf(tx *bolt.Tx, keys [][]byte, pos uint64) (failsKeys, triesKeys [][]byte) {
 	gone := make(map[uint64]bool, len(keys))
 	blocks := map[uint64]bool{}
