@@ -6,6 +6,16 @@ import (
 	"time"
 )
 
+// settled waits for four polls at which nothing is written: the last settlements and the copy of the positions follow in their own time.
+func (s *site) settled(d *daemon) {
+	s.t.Helper()
+	s.eventually("four polls at which nothing is written", func() bool {
+		written, before := d.written(), s.api.Stats().Pages
+		s.eventually("four polls", func() bool { return s.api.Stats().Pages >= before+4 })
+		return d.written() == written
+	})
+}
+
 // A daemon that polls every second and finds nothing new writes nothing to disk.
 func TestIdleWritesNothing(t *testing.T) {
 	s := newSite(t)
@@ -14,9 +24,7 @@ func TestIdleWritesNothing(t *testing.T) {
 	d := s.start()
 	s.eventually("all events in the file", func() bool { return len(s.missing(s.lines("events.jsonl"), "")) == 0 })
 	polls := func() int { return s.api.Stats().Pages }
-	settled := polls()
-	// The side copy of the positions follows what happened within a second.
-	s.eventually("three polls after that", func() bool { return polls() > settled+2 })
+	s.settled(d)
 	store, err := os.Stat(s.path("tidings-data/store.db"))
 	if err != nil {
 		t.Fatal(err)

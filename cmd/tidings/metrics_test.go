@@ -270,10 +270,7 @@ func TestScrapesWriteNothing(t *testing.T) {
 	s.configure("every: 500ms\njitter: 0\nstart: earliest", "archive:\n  file: {path: DIR/events.jsonl}")
 	d, url := s.startMonitored()
 	s.metric(url, `tidings_sink_attempts_total{outcome="delivered",sink="archive"}`, is(100))
-	polls := func() float64 { return s.metrics(url)[`tidings_source_polls_total{outcome="ok",source="flatpeak"}`] }
-	settled := polls()
-	// The side copy of the positions follows what happened within a second.
-	s.eventually("six polls after that", func() bool { return polls() > settled+5 })
+	s.settled(d)
 	written := d.written()
 	for range 50 {
 		s.metrics(url)

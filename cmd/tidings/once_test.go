@@ -13,7 +13,7 @@ func TestOnceInterrupted(t *testing.T) {
 	s := newSite(t)
 	s.api.Backfill(3, time.Hour)
 	s.script("on-event.sh", `echo started >>"$(dirname "$0")/started.txt"; exec sleep 60`)
-	s.configure("start: earliest", `script: {exec: {command: [DIR/on-event.sh]}, timeout: 3s}`)
+	s.configure("start: earliest", `script: {exec: {command: [/bin/sh, DIR/on-event.sh]}, timeout: 3s}`)
 	cmd := s.command("once")
 	var said lockedBuffer
 	cmd.Stderr = &said

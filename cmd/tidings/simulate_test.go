@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"tidings/config"
 	"tidings/recipe"
@@ -59,7 +58,8 @@ func TestSimulateAndRun(t *testing.T) {
 	}
 
 	d := s.start()
-	time.Sleep(3 * time.Second) // while events arrive
+	var ids []string
+	s.eventually("events to arrive", func() bool { ids = simulatedIDs(t, url); return len(ids) > 160 })
 	for _, sink := range []struct {
 		name string
 		got  func() map[string]int
@@ -70,12 +70,7 @@ func TestSimulateAndRun(t *testing.T) {
 	} {
 		s.eventually("every event at "+sink.name, func() bool {
 			got := sink.got()
-			for _, id := range simulatedIDs(t, url) {
-				if got[id] == 0 {
-					return false
-				}
-			}
-			return len(got) > 150
+			return !slices.ContainsFunc(ids, func(id string) bool { return got[id] == 0 })
 		})
 		for id, n := range sink.got() {
 			if n != 1 {

@@ -92,6 +92,10 @@ func TestStoreCommandsWorkBesideADaemonAndWithoutOne(t *testing.T) {
 		s.ok("store", "backup", "--dry-run", s.path("never.db"))
 		s.says(64, "is there already and is no backup", "store", "backup", s.path("config.yaml"))
 		s.says(64, "is a store, not a backup", "store", "backup", s.storeFile())
+		s.says(64, "is no export", "store", "export", "-o", s.storeFile())
+		export := s.path("export.jsonl")
+		s.ok("store", "export", "-o", export)
+		s.ok("store", "export", "-o", export)
 		if left, _ := filepath.Glob(s.path(".*partial*")); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
@@ -198,15 +202,18 @@ func TestRepairNeedsAStoppedDaemonAndAWord(t *testing.T) {
 }
 
 func TestACheckThatFaultsOrHangsEndsAlone(t *testing.T) {
-	for name, c := range map[string]struct{ script, want string }{
-		"hangs":  {"sleep 60", "did not end within"},
-		"faults": {"kill -SEGV $$", "segmentation fault"},
-		"lies":   {"echo nonsense", "did not come to an end"},
-		"says":   {"echo 'tidings: no such thing' >&2; exit 1", "no such thing"},
+	for name, c := range map[string]struct {
+		limit        time.Duration
+		script, want string
+	}{
+		"hangs":  {500 * time.Millisecond, "exec sleep 60", "did not end within"},
+		"faults": {time.Minute, "kill -SEGV $$", "segmentation fault"},
+		"lies":   {time.Minute, "echo nonsense", "did not come to an end"},
+		"says":   {time.Minute, "echo 'tidings: no such thing' >&2; exit 1", "no such thing"},
 	} {
 		began := time.Now()
-		_, err := checkBy(t.Context(), "store.db", 500*time.Millisecond, "/bin/sh", "-c", c.script)
-		if err == nil || !strings.Contains(err.Error(), c.want) || time.Since(began) > 20*time.Second {
+		_, err := checkBy(t.Context(), "store.db", c.limit, "/bin/sh", "-c", c.script)
+		if err == nil || !strings.Contains(err.Error(), c.want) || time.Since(began) > 30*time.Second {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
