@@ -33,11 +33,7 @@ const nasty = "{\"id\": \"evt_2\",\t\"text\": \"<b>\u202e\u009b2J</b>\"}"
 
 func newMorgue(t *testing.T) *morgue {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "tidings") // its socket's path must be short
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dir := shortDir(t)
 	m := &morgue{t: t, dir: dir, config: filepath.Join(dir, "config.yaml")}
 	text := fmt.Sprintf("data_dir: %s\ncontrol: %s/control.sock\nsources: 7\n", dir, dir) // nothing but the places is valid
 	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {

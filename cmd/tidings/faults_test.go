@@ -61,7 +61,7 @@ type trial struct {
 func newTrial(t *testing.T, seed uint64) *trial {
 	random := rand.New(rand.NewPCG(seed, 0))
 	s := &site{
-		t: t, dir: t.TempDir(),
+		t: t, dir: shortDir(t),
 		api:      simulator.NewFlatpeak(simulator.Options{Seed: seed, AccountID: simulatedAccount, APIKey: simulatedKey, PageSize: 10 + random.IntN(91)}),
 		receiver: simulator.NewReceiver(simulator.ReceiverOptions{Seed: seed, Refuse: 0.05}),
 	}

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,13 +16,18 @@ import (
 // TestMain makes this test binary the tidings binary as well: scripts and tests run it as a process of its own.
 func TestMain(m *testing.M) {
 	// A process with the race detector sleeps a second at its end by default; there are hundreds of them here.
+	ofTest := os.Getenv("GORACE") != ""
 	_ = os.Setenv("GORACE", raceOptions)
-	if len(os.Args) > 2 && os.Args[1] == "store" && os.Args[2] == "deep-check" { // started by a test in this process
+	if len(os.Args) > 2 && os.Args[1] == "store" && os.Args[2] == "deep-check" { // started by a process that hands on no environment
+		if self, err := os.Executable(); err == nil && !ofTest {
+			_ = syscall.Exec(self, os.Args, os.Environ())
+		}
 		main()
 	}
 	if filepath.Base(os.Args[0]) != "tidings" { // else a test has set them for this process
-		_ = os.Unsetenv("TIDINGS_SOCKET")
-		_ = os.Unsetenv("RUNTIME_DIRECTORY")
+		for _, name := range []string{"TIDINGS_CONFIG", "TIDINGS_SOCKET", "STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_PID"} {
+			_ = os.Unsetenv(name)
+		}
 	}
 	testscript.Main(m, map[string]func(){"tidings": main})
 }
@@ -65,13 +71,13 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// waitFor runs a command again and again until it succeeds, for at most 20 seconds: `waitfor grep -c x file`.
+// waitFor runs a command again and again until it succeeds, for at most three minutes: `waitfor grep -c x file`.
 func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: waitfor COMMAND [ARG...]")
 	}
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if err = ts.Exec(args[0], args[1:]...); err == nil {
 			return
 		}

@@ -32,7 +32,7 @@ func newProbing(t *testing.T, preset, settings string) *probing {
 		t.Fatal(err)
 	}
 	api := found[0].New(simulator.Options{Seed: 7})
-	p := &probing{site: &site{t: t, dir: t.TempDir()}, api: api, server: httptest.NewServer(api)}
+	p := &probing{site: &site{t: t, dir: shortDir(t)}, api: api, server: httptest.NewServer(api)}
 	t.Cleanup(p.server.Close)
 	p.with = api.With(p.server.URL)
 	p.write(fmt.Sprintf("sources:\n  it: {preset: %s, with: %s, %s}\n", preset, withLine(p.with), settings))
@@ -256,7 +256,7 @@ func TestProbeOfAnAPIThatRefuses(t *testing.T) {
 		{http.StatusUnauthorized, "", exitFailed, "refused", 0},
 		{http.StatusInternalServerError, "", exitFailed, "failing", 0},
 	} {
-		p := &probing{site: &site{t: t, dir: t.TempDir()}}
+		p := &probing{site: &site{t: t, dir: shortDir(t)}}
 		p.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if c.header != "" {
 				w.Header().Set("Retry-After", c.header)
@@ -287,7 +287,7 @@ func TestProbeOfAnAPIThatRefuses(t *testing.T) {
 }
 
 func TestProbeOfAProgram(t *testing.T) {
-	p := &probing{site: &site{t: t, dir: t.TempDir()}}
+	p := &probing{site: &site{t: t, dir: shortDir(t)}}
 	p.script("list.sh", `echo run >>"$(dirname "$0")/runs.txt"
 [ -e "$(dirname "$0")/wrong" ] && { echo "no: $SECRET" >&2; exit 75; }
 echo '{"events": [{"id": "a", "type": "x", "time": "2026-01-02T03:04:05Z", "note": "'$SECRET'"}, {"id": "b"}], "position": "2"}'`)

@@ -33,7 +33,7 @@ type site struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	s := &site{
-		t: t, dir: t.TempDir(),
+		t: t, dir: shortDir(t),
 		api:      simulator.NewFlatpeak(simulator.Options{Seed: 1, AccountID: simulatedAccount, APIKey: simulatedKey}),
 		receiver: simulator.NewReceiver(simulator.ReceiverOptions{Bodies: true}),
 	}
@@ -42,6 +42,21 @@ func newSite(t testing.TB) *site {
 	t.Cleanup(app.Close)
 	s.apiURL, s.appURL = api.URL, app.URL
 	return s
+}
+
+// shortDir is a directory whose path, unlike that of t.TempDir, is short enough for a socket in it.
+func shortDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // configure writes the configuration: one flatpeak source with the given settings, and the given sinks. In both, API, APP and
@@ -154,10 +169,10 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// eventually waits until ok, for at most a minute: long enough for a slow machine, and never waited for on a fast one.
+// eventually waits until ok, for at most three minutes: long enough for a slow machine, and never waited for on a fast one.
 func (s *site) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			s.t.Fatalf("still waiting for %s", what)
 		}

@@ -20,7 +20,7 @@ func TestStripeMock(t *testing.T) {
 	if path == "" {
 		t.Skip("STRIPE_MOCK does not name the program: make stripe does")
 	}
-	dir := t.TempDir()
+	dir := shortDir(t)
 	base := startStripeMock(t, path, dir)
 	resp, err := http.DefaultClient.Do(stripeRequest(t, base+"/v1/events"))
 	if err != nil {
