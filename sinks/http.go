@@ -36,7 +36,7 @@ type HTTPOptions struct {
 	URL               string                  // http://, https:// or unix:SOCKET:PATH, such as unix:/run/app.sock:/webhooks
 	Shown             string                  // how people see URL; default: without user, password and query
 	Hide              []event.Secret          // what must not show of URL, besides its password, path (with Shown) and query
-	Headers           map[string]event.Secret // sent with every request
+	Headers           map[string]event.Secret // sent with every request, beside those that are the sink's own
 	Secrets           []event.Secret          // "whsec_" and base64 of 24 to 64 bytes: each signs, so that one can be exchanged for another
 	PermanentStatuses []int                   // answers that make a dead letter at once
 	Format            Format
@@ -51,7 +51,6 @@ type HTTP struct {
 	o       HTTPOptions
 	url     string // of requests
 	shown   string // for people: without user, password and query
-	host    string // a Host header that was asked for
 	keys    [][]byte
 	secrets []event.Secret // what an answer must not show
 	client  *http.Client
@@ -84,9 +83,6 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 		h.hide(value.Reveal())
 		if _, credentials, found := strings.Cut(value.Reveal(), " "); found { // of an Authorization
 			h.hide(credentials)
-		}
-		if strings.EqualFold(name, "Host") {
-			h.host = value.Reveal()
 		}
 	}
 	for _, secret := range o.Secrets {

@@ -17,18 +17,15 @@ import (
 	"tidings/event"
 )
 
-// header sets what the contract says. Static headers can replace the first three, not what comes after them.
+// header sets what the contract says.
 func (h *HTTP) header(req *http.Request, d event.Delivery, body []byte) {
 	set := req.Header.Set
-	set("Content-Type", "application/json")
-	set("User-Agent", "tidings/"+h.o.Version)
-	set("Traceparent", traceparent(d.Event))
 	for name, value := range h.o.Headers {
 		set(name, value.Reveal())
 	}
-	if h.host != "" {
-		req.Host = h.host
-	}
+	set("Content-Type", "application/json")
+	set("User-Agent", "tidings/"+h.o.Version)
+	set("Traceparent", traceparent(d.Event))
 	id, at := webhookID(d.Event), strconv.FormatInt(time.Now().Unix(), 10)
 	set("Webhook-Id", id)
 	set("Webhook-Timestamp", at)
@@ -75,7 +72,7 @@ func checkHeader(name, value string) error {
 	}
 	lower := strings.ToLower(name)
 	if strings.HasPrefix(lower, "webhook-") || strings.HasPrefix(lower, "tidings-") ||
-		slices.Contains([]string{"content-length", "transfer-encoding", "connection", "trailer", "upgrade"}, lower) {
+		slices.Contains([]string{"content-type", "user-agent", "traceparent", "host", "content-length", "transfer-encoding", "connection", "trailer", "upgrade"}, lower) {
 		return fmt.Errorf("header %s is set by tidings itself: leave it out", name)
 	}
 	return nil
