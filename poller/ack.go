@@ -129,11 +129,7 @@ func (r *ackRound) take(page event.Page, cursor string, told *event.Polled) (fre
 	if len(page.Events) == 0 {
 		return 0, nil
 	}
-	ids := make([]string, len(page.Events))
-	for i, e := range page.Events {
-		ids[i] = e.ID
-	}
-	known, err := r.known(ids...)
+	known, err := r.known(idsOf(page.Events)...)
 	if err != nil {
 		return 0, err
 	}

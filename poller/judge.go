@@ -40,13 +40,13 @@ func (h *headWalk) judge(pos position, head time.Time) judge {
 	if !pos.Time.IsZero() {
 		j.overlap = pos.Time.Add(-h.poller.Overlap)
 		// An unknown event from before the overlap is a very late one, or one that was forgotten. It is late as long as it would
-		// still be remembered had it been listed in time; an hour of that is left to clocks that differ.
+		// still be remembered had it been listed in time.
 		// Of what was seen within the overlap the boundary lacks what is not newer than From.
 		j.horizon = j.overlap
 		if !pos.From.Before(j.horizon) {
 			j.horizon = pos.From.Add(time.Nanosecond)
 		}
-		if memory := head.Add(-h.poller.Remember + min(h.poller.Remember/2, time.Hour)); memory.Before(j.horizon) {
+		if memory := h.remembered(head); memory.Before(j.horizon) {
 			j.horizon = memory
 		}
 	}

@@ -80,6 +80,19 @@ func (f *feed) position() (event.Position, error) {
 // unreadable is the error of a position that says something else than its strategy understands.
 func (f *feed) unreadable(err error) error { return &storeError{fmt.Errorf("%s: %w", f.label(), err)} }
 
+func idsOf(events []event.Event) []string {
+	ids := make([]string, len(events))
+	for i, e := range events {
+		ids[i] = e.ID
+	}
+	return ids
+}
+
+// remembered is the time since which ids are remembered for sure; an hour of it is left to clocks that differ.
+func (f *feed) remembered(now time.Time) time.Time {
+	return now.Add(min(f.poller.Remember/2, time.Hour) - f.poller.Remember)
+}
+
 // known asks the store which ids are remembered.
 func (f *feed) known(ids ...string) ([]bool, error) {
 	f.poller.progress.Within(commitTime)

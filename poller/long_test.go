@@ -201,7 +201,8 @@ func TestTrailJoinsNeighbours(t *testing.T) {
 	}
 	next := n
 	for len(tr.Marks) > 0 {
-		m := tr.pop()
+		m := tr.Marks[len(tr.Marks)-1]
+		tr.pop()
 		if m.Last != fmt.Sprint(next) {
 			t.Fatalf("a mark ends with %s, want %d", m.Last, next)
 		}

@@ -104,10 +104,7 @@ func (l *shelf) Wrap(e *event.Event, change Change) bool {
 }
 
 func (l *shelf) Ack(_ context.Context, _ string, events []event.Event) error {
-	ids := make([]string, len(events))
-	for i, e := range events {
-		ids[i] = e.ID
-	}
+	ids := idsOf(events)
 	if l.ackError != nil {
 		if err := l.ackError(ids); err != nil {
 			return err

@@ -183,11 +183,7 @@ func (t *tailCursor) pick(page event.Page, head time.Time, told *event.Polled) (
 	if len(page.Events) == 0 {
 		return nil, newest, nil
 	}
-	ids := make([]string, len(page.Events))
-	for i, e := range page.Events {
-		ids[i] = e.ID
-	}
-	known, err := t.known(ids...)
+	known, err := t.known(idsOf(page.Events)...)
 	if err != nil {
 		return nil, newest, err
 	}
@@ -224,9 +220,8 @@ func (t *tailCursor) old(at, head time.Time) bool {
 	if at.IsZero() {
 		return !pos.CaughtUp && !pos.Sought && !pos.From.IsZero()
 	}
-	memory := t.poller.Remember - min(t.poller.Remember/2, time.Hour) // an hour is left to clocks that differ
 	again := pos.CaughtUp && (pos.Again || !pos.From.IsZero())
-	forgotten := again && at.Before(head.Add(-memory)) && !at.After(pos.Time.Add(time.Second)) // a Date has whole seconds
+	forgotten := again && at.Before(t.remembered(head)) && !at.After(pos.Time.Add(time.Second)) // a Date has whole seconds
 	return at.Before(*pos.Start) || at.Before(pos.From) || forgotten
 }
 

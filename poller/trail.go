@@ -53,12 +53,10 @@ func (t *trail) last(i int) string {
 }
 
 // pop takes the oldest mark away.
-func (t *trail) pop() mark {
+func (t *trail) pop() {
 	n := len(t.Marks) - 1
-	m := t.Marks[n]
 	if n > 0 {
 		t.Marks[n-1].Last = t.last(n - 1)
 	}
 	t.Marks = t.Marks[:n]
-	return m
 }

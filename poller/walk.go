@@ -90,7 +90,7 @@ func (h *headWalk) round(ctx context.Context, told *event.Polled) (again bool, e
 		return false, context.Cause(ctx)
 	}
 	defer func() {
-		if _, ok := errors.AsType[*storeError](err); ok {
+		if isStoreError(err) {
 			h.walk = nil
 		}
 	}()
@@ -306,11 +306,7 @@ func (h *headWalk) look(j judge, page event.Page, behind *bool, told *event.Poll
 	if len(page.Events) == 0 {
 		return nil, nil
 	}
-	ids := make([]string, len(page.Events))
-	for i, e := range page.Events {
-		ids[i] = e.ID
-	}
-	known, err := h.known(ids...)
+	known, err := h.known(idsOf(page.Events)...)
 	if err != nil {
 		return nil, err
 	}

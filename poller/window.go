@@ -157,7 +157,7 @@ func (r *windowRound) window(now time.Time) span {
 	if !r.pos.Time.IsZero() {
 		s.since = later(s.since, r.pos.Time.Add(-r.poller.Overlap))
 		// What was seen so long ago that it may be forgotten is not asked for again.
-		if memory := r.memory(now); r.pos.Time.Before(memory) {
+		if memory := r.remembered(now); r.pos.Time.Before(memory) {
 			s.since = later(s.since, r.pos.Time)
 		} else {
 			s.since = later(s.since, memory)
@@ -167,14 +167,6 @@ func (r *windowRound) window(now time.Time) span {
 		s.since = s.until
 	}
 	return s
-}
-
-// memory is the time whose ids the store surely remembers; an hour of it is left to clocks that differ. Zero: all.
-func (r *windowRound) memory(now time.Time) time.Time {
-	if r.poller.Remember == 0 {
-		return time.Time{}
-	}
-	return now.Add(-r.poller.Remember + min(r.poller.Remember/2, time.Hour))
 }
 
 // step returns the next window that begins at since.

@@ -133,10 +133,7 @@ func (r *windowRound) take(page event.Page) (fresh int, err error) {
 	if len(page.Events) == 0 {
 		return 0, nil
 	}
-	ids := make([]string, 0, 2*len(page.Events))
-	for _, e := range page.Events {
-		ids = append(ids, e.ID)
-	}
+	ids := idsOf(page.Events)
 	if r.Changes {
 		for _, e := range page.Events {
 			ids = append(ids, r.mark(e))
@@ -177,7 +174,7 @@ func (r *windowRound) old(at time.Time) bool {
 	if at.IsZero() {
 		return !r.pos.CaughtUp && !r.pos.Start.IsZero() && r.startKind(&r.pos.common) == StartNow
 	}
-	return at.Before(floor) || !at.After(r.seen) && at.Before(r.memory(r.head))
+	return at.Before(floor) || !at.After(r.seen) && at.Before(r.remembered(r.head))
 }
 
 // history counts an item that is not new, and remembers it where its time alone will not tell so later. A resource of a list that
@@ -218,5 +215,5 @@ func (r *windowRound) newborn(born time.Time) bool {
 	if born.IsZero() {
 		return true
 	}
-	return !born.Before(*r.pos.Start) && (!r.was.CaughtUp || born.After(r.seen) || !born.Before(r.memory(r.head)))
+	return !born.Before(*r.pos.Start) && (!r.was.CaughtUp || born.After(r.seen) || !born.Before(r.remembered(r.head)))
 }
