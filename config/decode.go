@@ -101,6 +101,17 @@ func (d *decoder) at(path string) value {
 	}
 }
 
+// brokenAround reports whether what stands at path, or what that stands in, has a problem of its own.
+func (d *decoder) brokenAround(path string) bool {
+	for path != "" {
+		if d.broken[path] {
+			return true
+		}
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
+	}
+	return false
+}
+
 // problemAtKey records what is wrong with v at its key: that it stands there at all, or that something is missing in it.
 func (d *decoder) problemAtKey(v value, format string, args ...any) {
 	v.at = v.key

@@ -19,7 +19,7 @@ func (d *decoder) httpSource(v value, found map[string]value, s *Source) {
 		d.feeds(feeds, s)
 	}
 	for _, p := range recipe.Problems(&s.HTTP, s.Feeds) {
-		if path := join(v.path, p.Path); !d.broken[path] {
+		if path := join(v.path, p.Path); !d.brokenAround(path) {
 			d.problem(d.at(path), "%s", p.Text)
 		}
 	}
@@ -127,6 +127,15 @@ func httpIdentity(list string, values map[string]event.Secret, u *url.URL) strin
 func (d *decoder) plain(to *string, want string) func(value) {
 	return func(v value) {
 		if s, ok := d.text(v, want); ok {
+			*to = s.text
+		}
+	}
+}
+
+// span reads a duration that a recipe has as text; what is wrong with it the recipe says.
+func (d *decoder) span(to *string, want string) func(value) {
+	return func(v value) {
+		if s, ok := d.shown(v, want); ok {
 			*to = s.text
 		}
 	}

@@ -4,7 +4,9 @@ import "tidings/recipe"
 
 // httpTable is the recipe's format (recipe.HTTP). Templates in it get their values into s.Values.
 func (d *decoder) httpTable(h *recipe.HTTP, s *Source) table {
-	return table{what: "an http source", fields: []field{
+	return table{what: "an http source", below: map[string][]string{
+		"paging": d.pagingTable(&recipe.Paging{}).keys(), "window": d.windowTable(&recipe.Window{}).keys(),
+	}, fields: []field{
 		{"url", d.template(&h.URL, s)},
 		{"method", d.plain(&h.Method, "GET or POST")},
 		{"query", d.templates(&h.Query, s)},
@@ -32,8 +34,8 @@ func (d *decoder) httpTable(h *recipe.HTTP, s *Source) table {
 			d.object(v, d.forEachTable(h.ForEach, s))
 		}},
 		{"limits", func(v value) { d.object(v, d.limitsTable(&h.Limits)) }},
-		{"retain", d.plain(&h.Retain, "a duration such as 30d")},
-		{"overlap", d.plain(&h.Overlap, "a duration such as 5m")},
+		{"retain", d.span(&h.Retain, "a duration such as 30d")},
+		{"overlap", d.span(&h.Overlap, "a duration such as 5m")},
 		{"errors", func(v value) { d.errorRules(v, &h.Errors) }},
 		{"fetch_one", d.template(&h.FetchOne, s)},
 	}}
@@ -59,8 +61,8 @@ func (d *decoder) windowTable(w *recipe.Window) table {
 		{"since", d.plain(&w.Since, "the name of a query parameter")},
 		{"until", d.plain(&w.Until, "the name of a query parameter")},
 		{"layout", d.plain(&w.Layout, "unix, unix_ms, or a layout such as 2006-01-02")},
-		{"lag", d.plain(&w.Lag, "a duration such as 1m")},
-		{"step", d.plain(&w.Step, "a duration such as 31d")},
+		{"lag", d.span(&w.Lag, "a duration such as 1m")},
+		{"step", d.span(&w.Step, "a duration such as 31d")},
 		{"late", d.boolean(&w.Late)},
 	}}
 }
@@ -106,7 +108,7 @@ func (d *decoder) forEachTable(e *recipe.ForEach, s *Source) table {
 
 func (d *decoder) limitsTable(l *recipe.Limits) table {
 	return table{what: "limits", fields: []field{
-		{"every", d.plain(&l.Every, "a duration such as 15m")},
+		{"every", d.span(&l.Every, "a duration such as 15m")},
 		{"rate", d.number(&l.Rate, 0.0001, 1000)},
 		{"burst", d.integer(&l.Burst, 1, 1000)},
 		{"remaining", d.plain(&l.Remaining, "the name of a header")},

@@ -155,7 +155,11 @@ func (d *decoder) syntax(err error) {
 		strings.HasSuffix(e.GetToken().Value, "$") && e.GetToken().Next != nil && e.GetToken().Next.Value == "{" {
 		hint = `; within { } and [ ] write "${...}" in quotes`
 	}
-	d.problem(v, "is not YAML: %s%s", e.GetMessage(), hint)
+	said := e.GetMessage()
+	if strings.Contains(said, "\t") || strings.Contains(said, "tab character") {
+		hint = "; YAML is indented with spaces, never with tabs"
+	}
+	d.problem(v, "is not YAML: %s%s", said, hint)
 }
 
 // anchors collects the anchors of a document.

@@ -176,6 +176,7 @@ func (d *decoder) items(v value) []value {
 	items := make([]value, len(n.Values))
 	for i, item := range n.Values {
 		items[i] = d.child(fmt.Sprintf("%s[%d]", v.path, i), placeOf(item.GetToken()), item)
+		d.seen[items[i].path] = items[i]
 	}
 	return items
 }

@@ -22,7 +22,7 @@ func TestProblems(t *testing.T) {
 		"empty sections": {"sources:\nsinks: {}\n", `
 1:1: sources: is empty: there must be at least one
 2:1: sinks: is empty: there must be at least one`},
-		"not YAML":           {goodSource + "sinks:\n\tb: 1\n", `3:1: is not YAML: found character '\t' that cannot start any token`},
+		"not YAML":           {goodSource + "sinks:\n\tb: 1\n", `3:1: is not YAML: found character '\t' that cannot start any token; YAML is indented with spaces, never with tabs`},
 		"unclosed quote":     {goodSource + goodSink + "data_dir: \"/x\n", `3:11: is not YAML: could not find end character of double-quoted text`},
 		"unquoted reference": {goodSource + "sinks: {b: {http: {url: ${env:TEXT}}}}\n", "2:26: is not YAML: ',' or '}' must be specified; within { } and [ ] write \"${...}\" in quotes"},
 		"two documents":      {goodSource + goodSink + "---\na: 1\n", `4:1: a second YAML document begins here: a configuration is one, so remove the line ---`},
@@ -114,7 +114,7 @@ func TestProblems(t *testing.T) {
 		"overlap":            {source("overlap: 91d"), `4:14: sources.a.overlap: is longer than store.remember (90d): an event is told from a new one only while it is remembered`},
 		"http source":        {"sources:\n  a:\n    http:\n      url: https://u:pw@x/y\n      auth: {bearer: '{token}'}\n      position: tail_cursor\n" + goodSink, "\n4:7: sources.a.http.paging: is missing; tail_cursor keeps its place with paging.cursor\n5:22: sources.a.http.auth.bearer: has {token}, which has no value here: write ${env:NAME} for a value, {{ for a brace"},
 		"password in a url":  {"sources:\n  a:\n    http: {url: 'https://u:pw@x/y', position: head_walk}\n" + goodSink, `3:17: sources.a.http.url: has a user or password in its address: they belong elsewhere, such as http.auth.basic`},
-		"http without url":   {"sources: {a: {http: {position: head_walk}}}\n" + goodSink, `1:21: sources.a.http.url: is missing`},
+		"http without url":   {"sources: {a: {http: {position: head_walk}}}\n" + goodSink, `1:21: sources.a.http.url: is missing; it is the address of the list, such as https://api.example.com/v1/events`},
 		"with beside http":   {"sources: {a: {http: {url: 'https://x', position: head_walk}, with: {}}}\n" + goodSink, `1:62: sources.a.with: belongs to preset, and this source has http: remove it`},
 		"a url from outside": {"sources: {a: {http: {url: '${env:TEXT}', position: head_walk}}}\n" + goodSink, `1:27: sources.a.http.url: the value of "${env:TEXT}" is not an address: it begins with https:// or http:// and a host`},
 
@@ -133,6 +133,18 @@ func TestProblems(t *testing.T) {
 2:23: sources.a.preset: is the file /etc/gone.yaml, which can't be read: file does not exist
 2:49: sources.b.preset: is the file /c/key.yaml, which is no preset: line 1, column 1: string was used where mapping is expected
 2:75: sources.c.preset: is no preset that this version has: /p has no fleatpak.yaml; did you mean flatpeak? there is ` + strings.Join(recipe.Names(), ", ") + `; your own is a path, such as ./vendor.yaml`},
+
+		"keys of the source in http": {"sources: {a: {http: {url: 'https://x', position: head_walk, cron: '@daily', start: now, cursor: c, since: s}}}\n" + goodSink, `
+1:61: sources.a.http.cron: is not a key of an http source: it belongs to a source, as sources.a.cron
+1:77: sources.a.http.start: is not a key of an http source: it belongs to a source, as sources.a.start
+1:89: sources.a.http.cursor: is not a key of an http source: it belongs under sources.a.http.paging
+1:100: sources.a.http.since: is not a key of an http source: it belongs under sources.a.http.window`},
+		"in a list": {"sources:\n  a:\n    http: {url: https://x}\n    feeds:\n      - {name: one, url: 'https://x/1', position: head_walk, errors: [404]}\n      - {name: two}\n" + goodSink, `
+5:71: sources.a.feeds[0].errors[0]: is a number, and must be a mapping (key: value)
+6:9: sources.a.feeds[1].position: is missing; want head_walk, tail_cursor, time_window, ack or snapshot (head_walk for a list that is newest first)
+6:9: sources.a.feeds[1].url: is missing; it is the address of the list, such as https://api.example.com/v1/events`},
+		"a duration without a unit": {"sources: {a: {http: {url: 'https://x', position: head_walk, retain: 30}}}\n" + goodSink, `1:69: sources.a.http.retain: is "30"; want a duration such as 90s, 15m, 72h or 14d`},
+		"JSONPath":                  {"sources: {a: {http: {url: 'https://x', position: head_walk, items: '$.data'}}}\n" + goodSink, `1:68: sources.a.http.items: is "$.data", a path as JSONPath or jq has it; here it is names with dots between them, such as data, user.name or items.0.id`},
 
 		"no kind of sink":   {goodSource + "sinks: {b: {timeout: 3s}}\n", `2:9: sinks.b: does not say where to deliver to: write http, file or exec`},
 		"two kinds of sink": {goodSource + "sinks: {b: {file: {path: /x}, exec: {command: [x]}}}\n", `2:31: sinks.b.exec: stands beside file: a sink has one of http, file and exec`},

@@ -50,7 +50,7 @@ func (d *decoder) sources(v value, c *Config) {
 
 // source reads one source. c is read only after the whole file is.
 func (d *decoder) source(v value, s *Source, c *Config) {
-	found := d.object(v, table{
+	t := table{
 		what: "a source",
 		fields: []field{
 			{"preset", func(v value) {
@@ -77,8 +77,11 @@ func (d *decoder) source(v value, s *Source, c *Config) {
 			"exec": d.execSourceTable(&Source{Exec: new(ExecSource)}).keys(),
 			"tls":  tlsKeys,
 		},
-	})
+	}
+	found := d.object(v, t)
+	d.tables = append(d.tables, scope{v.path, t}) // what it says to poll is read when it is known what that is
 	d.kindOfSource(v, s, found)
+	d.tables = d.tables[:len(d.tables)-1]
 	_, everySet := found["every"]
 	cron, cronSet := found["cron"]
 	if cronSet && everySet {

@@ -49,7 +49,7 @@ func Problems(h *HTTP, feeds []Feed) []Problem {
 		return under("http", h.Problems())
 	}
 	base := &check{}
-	base.template("url", h.URL, true)
+	base.template("url", h.URL, "an address of the API, whose origin the feeds have")
 	base.address("url", h.URL)
 	base.headers(h)
 	base.auth(h)

@@ -19,7 +19,7 @@ type Problem struct {
 // Whether its parameters exist is for the caller to check, with Refs.
 func (h *HTTP) Problems() []Problem {
 	c := &check{}
-	c.template("url", h.URL, true)
+	c.template("url", h.URL, "the address of the list, such as https://api.example.com/v1/events")
 	c.address("url", h.URL)
 	c.words("method", h.Method, "GET", "POST")
 	c.query(h)
@@ -27,6 +27,7 @@ func (h *HTTP) Problems() []Problem {
 	c.body(h)
 	c.auth(h)
 	c.items(h)
+	c.paths(h)
 	c.place(h)
 	c.paging("paging", h.Paging)
 	c.cursor(h)
@@ -49,10 +50,11 @@ func (c *check) add(path, format string, args ...any) {
 	c.problems = append(c.problems, Problem{path, fmt.Sprintf(format, args...)})
 }
 
-func (c *check) template(path, text string, required bool) {
+// template checks a template; what says what it is where it may not be missing.
+func (c *check) template(path, text, what string) {
 	if text == "" {
-		if required {
-			c.add(path, "is missing")
+		if what != "" {
+			c.add(path, "is missing; it is %s", what)
 		}
 		return
 	}
@@ -111,8 +113,8 @@ func (c *check) address(path, text string) {
 }
 
 // further checks another URL of the list's origin.
-func (c *check) further(path, text, list string) {
-	c.template(path, text, true)
+func (c *check) further(path, text, list, what string) {
+	c.template(path, text, what)
 	c.address(path, text)
 	c.sameOrigin(path, text, list)
 }
@@ -136,7 +138,7 @@ func (c *check) query(h *HTTP) {
 		}
 		for _, key := range slices.Sorted(maps.Keys(section.values)) {
 			path := section.name + "." + key
-			c.template(path, section.values[key], false)
+			c.template(path, section.values[key], "")
 			by, twice := own[key]
 			if section.name == "first" && by == "paging.param" { // a list is begun without a cursor
 				twice = false
@@ -193,10 +195,10 @@ func (c *check) header(path, name string) {
 func (c *check) headers(h *HTTP) {
 	for _, key := range slices.Sorted(maps.Keys(h.Headers)) {
 		path := "headers." + key
-		c.template(path, h.Headers[key], false)
+		c.template(path, h.Headers[key], "")
 		switch {
 		case !headerName.MatchString(key):
-			c.add(path, "can't be a header's name")
+			c.add(path, "can't be a header's name; want letters, digits and -, such as X-Api-Key")
 		case strings.EqualFold(key, "Authorization") && h.Auth != Auth{}:
 			c.add(path, "is what auth sets; leave one of them out")
 		case h.Auth.Header != nil && strings.EqualFold(key, h.Auth.Header.Name):
@@ -251,7 +253,7 @@ func (c *check) fetchOne(h *HTTP) {
 	if h.FetchOne == "" {
 		return
 	}
-	c.further("fetch_one", h.FetchOne, h.URL)
+	c.further("fetch_one", h.FetchOne, h.URL, "")
 	if _, err := ParseTemplate(h.FetchOne); err == nil && !has(h.FetchOne, "id") {
 		c.add("fetch_one", "says nowhere where the event's id goes; write {id} in it")
 	}

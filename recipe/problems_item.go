@@ -2,6 +2,7 @@ package recipe
 
 import (
 	"encoding/json"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,6 +39,37 @@ var computed = regexp.MustCompile(`(^|[.|])([{[!]|@(this|valid|pretty|ugly|rever
 func (c *check) plainPath(path, text string) {
 	if computed.MatchString(text) {
 		c.add(path, "must be a plain path such as data or response.items: items are kept byte for byte, so none may be computed")
+	}
+}
+
+// jsonPath finds what JSONPath and jq write, which names nothing here.
+var jsonPath = regexp.MustCompile(`^\$(\.|\[|$)|^\.|[^\\]\[(\*|[0-9]+)?\]`)
+
+// paths checks that the paths into answers are none of another language.
+func (c *check) paths(h *HTTP) {
+	type at struct{ path, text string }
+	all := []at{
+		{"items", h.Items}, {"explode", h.Explode}, {"id", h.ID}, {"type", h.Type}, {"time", h.Time}, {"seek.cursor", h.Seek.Cursor},
+		{"changes.resource", h.Changes.Resource}, {"changes.born", h.Changes.Born},
+	}
+	paging := func(path string, p Paging) {
+		all = append(all, at{path + ".cursor", p.Cursor}, at{path + ".more", p.More}, at{path + ".done", p.Done}, at{path + ".current", p.Current})
+	}
+	paging("paging", h.Paging)
+	if e := h.ForEach; e != nil {
+		all = append(all, at{"for_each.items", e.Items}, at{"for_each.value", e.Value})
+		paging("for_each.paging", e.Paging)
+	}
+	if l := h.Auth.Login; l != nil {
+		all = append(all, at{"auth.login.token", l.Token}, at{"auth.login.expires_in", l.ExpiresIn})
+	}
+	for i, r := range h.Errors {
+		all = append(all, at{fmt.Sprintf("errors[%d].path", i), r.Path})
+	}
+	for _, a := range all {
+		if jsonPath.MatchString(a.text) && !strings.HasPrefix(a.text, "=") {
+			c.add(a.path, "is %q, a path as JSONPath or jq has it; here it is names with dots between them, such as data, user.name or items.0.id", a.text)
+		}
 	}
 }
 

@@ -163,7 +163,7 @@ func (c *check) ack(h *HTTP) {
 	}
 	a := h.Ack
 	c.words("ack.method", a.Method, "POST", "PUT", "PATCH", "DELETE")
-	c.further("ack.url", a.URL, h.URL)
+	c.further("ack.url", a.URL, h.URL, "the address that takes what was taken in")
 	if a.Body != "" {
 		c.jsonBody("ack.body", a.Body)
 	}
@@ -188,7 +188,7 @@ func (c *check) seek(h *HTTP) {
 		return
 	}
 	c.words("seek.method", s.Method, "GET", "POST")
-	c.further("seek.url", s.URL, h.URL)
+	c.further("seek.url", s.URL, h.URL, "the address that gives a cursor for a time")
 	if s.Body != "" {
 		c.jsonBody("seek.body", s.Body)
 	}
@@ -253,9 +253,9 @@ func (c *check) forEach(h *HTTP) {
 	if e == nil {
 		return
 	}
-	c.further("for_each.url", e.URL, h.URL)
+	c.further("for_each.url", e.URL, h.URL, "the address of the list of values")
 	for key, text := range e.Query {
-		c.template("for_each.query."+key, text, false)
+		c.template("for_each.query."+key, text, "")
 	}
 	c.plainPath("for_each.items", e.Items)
 	if e.Value == "" {

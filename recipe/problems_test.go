@@ -104,6 +104,13 @@ func TestProblemsOfPlaces(t *testing.T) {
 		{walk + "auth: {oauth2: {token_url: 'https://b.example/t', client_id: a, client_secret: b, params: {scope: x}}}", "auth.oauth2.params.scope", "itself"},
 		{walk + "errors: [{status: 200, missing: true, means: empty}]", "errors[0].path", "what is missing"},
 		{walk + "errors: [{status: 200, path: data, equals: x, missing: true, means: empty}]", "errors[0].missing", "equals"},
+		{url + "position: head_walk\nid: $.id", "id", "user.name"},
+		{walk + "items: '$.data[*]'", "items", "user.name"},
+		{walk + "items: '.data'", "items", "user.name"},
+		{walk + "type: 'names[0].it'", "type", "user.name"},
+		{walk + "paging: {param: c, cursor: '$.next'}", "paging.cursor", "user.name"},
+		{walk + "errors: [{status: 404, path: 'errors[0].code', means: lost}]", "errors[0].path", "user.name"},
+		{walk + "auth: {basic: {password: x}}", "auth.basic.user", "is missing; it is the name"},
 		{walk + "errors: [{status: 404, means: gone}]", "errors[0].means", "gone"},
 	} {
 		var h HTTP
