@@ -97,35 +97,41 @@ func TestALongWalkGoesOnAfterACrash(t *testing.T) {
 	})
 }
 
+// What is listed late pushes others over the edge of a page that is fetched again. No later poll looks at those that are older than the
+// overlap.
 func TestLateEventsShiftThePagesOfALongWalk(t *testing.T) {
-	in(t, func(t *testing.T) {
-		r := long(t, 300)
-		for i := range r.list.events { // all within the overlap: they come late anywhere
-			r.list.events[i].Time = time.Now().Add(-time.Duration(i) * 200 * time.Millisecond)
-		}
-		seen := map[string]bool{}
-		r.list.before = func(n int, cursor string) error {
-			if cursor != "" && seen[cursor] { // a page that is fetched again
-				at := slices.IndexFunc(r.list.events, func(e event.Event) bool { return e.ID == cursor })
-				r.list.events = slices.Insert(r.list.events, at+1, event.Event{
-					ID: fmt.Sprint("late", n), Time: r.list.events[at].Time, Data: []byte(`{"id":"somewhat longer"}`),
-				})
-			}
-			seen[cursor] = true
-			return nil
-		}
-		r.poll(t)
-		r.list.before = nil
-		r.poll(t)
-		for _, e := range r.list.events {
-			if !r.store.known[e.ID] {
-				t.Errorf("%s was never taken in", e.ID)
-			}
-		}
-		if len(r.store.log) < 320 {
-			t.Errorf("only %d events were listed", len(r.store.log))
-		}
-	})
+	for _, apart := range []time.Duration{200 * time.Millisecond, time.Minute} {
+		t.Run(apart.String(), func(t *testing.T) {
+			in(t, func(t *testing.T) {
+				r := long(t, 300)
+				for i := range r.list.events[:300] {
+					r.list.events[i].Time = time.Now().Add(-time.Duration(i) * apart)
+				}
+				seen := map[string]bool{}
+				r.list.before = func(n int, cursor string) error {
+					if cursor != "" && seen[cursor] { // a page that is fetched again
+						at := slices.IndexFunc(r.list.events, func(e event.Event) bool { return e.ID == cursor })
+						r.list.events = slices.Insert(r.list.events, at+1, event.Event{
+							ID: fmt.Sprint("late", n), Time: r.list.events[at].Time, Data: []byte(`{"id":"somewhat longer"}`),
+						})
+					}
+					seen[cursor] = true
+					return nil
+				}
+				r.poll(t)
+				r.list.before = nil
+				r.poll(t)
+				for _, e := range r.list.events {
+					if !r.store.known[e.ID] {
+						t.Errorf("%s was never taken in", e.ID)
+					}
+				}
+				if len(r.store.log) < 320 {
+					t.Errorf("only %d events were listed", len(r.store.log))
+				}
+			})
+		})
+	}
 }
 
 func TestALostCursorStartsTheWalkAgain(t *testing.T) {

@@ -127,7 +127,7 @@ func (r *snapshotRound) take(ctx context.Context, page event.Page) error {
 			r.changes[e.Resource] = now
 			continue
 		}
-		change, told := r.change(e, known)
+		change, told := r.change(known)
 		if !told {
 			r.told.History++
 		} else if err := r.tell(ctx, e, change, now); err != nil {
@@ -154,16 +154,13 @@ func (r *snapshotRound) aside(ctx context.Context, e event.Event) error {
 }
 
 // change says what has become of a resource that is listed otherwise than it was. false: the first list shows it, as the ground that
-// later ones are compared with. What is known to be younger than the start is new there too.
-func (r *snapshotRound) change(e event.Event, known bool) (Change, bool) {
-	start, at := *r.pos.Start, dated(e.Time)
+// later ones are compared with.
+func (r *snapshotRound) change(known bool) (Change, bool) {
 	switch {
 	case known:
 		return Updated, true
-	case r.pos.CaughtUp || start.IsZero() || !e.Born.IsZero() && !e.Born.Before(start):
+	case r.pos.CaughtUp || r.pos.Start.IsZero():
 		return Created, true
-	case !e.Born.IsZero() && !at.IsZero() && !at.Before(start):
-		return Updated, true
 	}
 	return "", false
 }
