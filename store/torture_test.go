@@ -17,8 +17,9 @@ import (
 // before and a line after, and the test compares what the file has with what was said.
 
 var (
-	tortureTime = flag.Duration("torture.time", 0, "go on with further seeds for so long, all proofs together")
-	tortureSeed = flag.Uint64("torture.seed", 0, "repeat the run of this seed")
+	tortureTime  = flag.Duration("torture.time", 0, "go on with random seeds for so long, all proofs together")
+	tortureSeed  = flag.Uint64("torture.seed", 0, "repeat the run of this seed")
+	tortureSeeds = flag.Uint64("torture.seeds", 1, "run the seeds from 1 to this one")
 )
 
 const (
@@ -78,16 +79,17 @@ func child(t testing.TB, role string, args any) (command, env []string) {
 	return []string{self, "-test.run=^TestChild$", "-test.timeout=10m"}, env
 }
 
-// seeds runs a proof with one seed, which is always the same: what fails then is what was changed. With -torture.time it takes new ones,
-// as many as its percentage of that time allows. It says how to repeat each.
+// seeds runs a proof with one seed, which is always the same: what fails then is what was changed. With -torture.seeds it runs the first
+// so many, until one fails; with -torture.time random ones, as many as its percentage of that time allows. It says how to repeat each.
 func seeds(t *testing.T, percent int, proof func(t *testing.T, seed uint64)) {
 	budget := *tortureTime * time.Duration(percent) / 100
-	for began := time.Now(); ; {
-		seed := *tortureSeed
+	began := time.Now()
+	for n := uint64(1); ; n++ {
+		seed := n
 		switch {
-		case seed == 0 && *tortureTime == 0:
-			seed = 1
-		case seed == 0:
+		case *tortureSeed != 0:
+			seed = *tortureSeed
+		case *tortureTime != 0:
 			seed = rand.Uint64()
 		}
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -95,7 +97,7 @@ func seeds(t *testing.T, percent int, proof func(t *testing.T, seed uint64)) {
 			t.Logf("the same work, if not at the same moments: go test ./store -run '^%s$' -torture.seed=%d", name, seed)
 			proof(t, seed)
 		})
-		if t.Failed() || *tortureSeed != 0 || time.Since(began) >= budget {
+		if t.Failed() || *tortureSeed != 0 || n >= *tortureSeeds && time.Since(began) >= budget {
 			return
 		}
 	}
