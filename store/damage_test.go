@@ -244,6 +244,19 @@ func TestAMissingStoreIsNoFirstStart(t *testing.T) {
 	if err := os.Remove(b.path); err != nil {
 		t.Fatal(err)
 	}
+	mark, err := os.ReadFile(markerPath(b.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(markerPath(b.path)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(b.path, Options{Create: true}); err == nil || !strings.Contains(err.Error(), sidePath(b.path)+" says that there was one") {
+		t.Fatalf("without the mark: %v", err)
+	}
+	if err := os.WriteFile(markerPath(b.path), mark, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for range 2 { // also the second time: the first one made nothing
 		_, err := Open(b.path, Options{Create: true})
 		if m, ok := errors.AsType[*MissingError](err); !ok || errors.Is(err, fs.ErrNotExist) || !strings.Contains(m.Error(), "store repair") {

@@ -45,6 +45,9 @@ type DeepCheck func(ctx context.Context, path string) (CheckReport, error)
 func CheckFile(_ context.Context, path string) (CheckReport, error) {
 	r := CheckReport{Path: path, Records: map[string]int{}}
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrPermission) {
+		return r, notAllowed(err)
+	}
 	if err != nil {
 		return r, fmt.Errorf("can't check the store: %w", err)
 	}
@@ -127,4 +130,7 @@ func CheckHeader(path string) (inUse bool, err error) {
 }
 
 // IsPlace reports whether path is where a daemon keeps its store: the mark stands beside it.
-func IsPlace(path string) bool { return hadStore(path) }
+func IsPlace(path string) bool {
+	_, err := os.Stat(markerPath(path))
+	return !errors.Is(err, os.ErrNotExist)
+}

@@ -14,6 +14,9 @@ import (
 	"tidings/event"
 )
 
+// ExportBegin is what each export begins with, unless it is empty.
+const ExportBegin = `{"kind":"`
+
 // Exported is one line of an export. Kind says which: position, owed, dead or replay.
 type Exported struct {
 	Kind     string     `json:"kind"`

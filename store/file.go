@@ -87,7 +87,7 @@ func openFileAs(real, path string) (db *bolt.DB, err error) {
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return nil, damaged(path, err)
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("can't open the store: %w; run as the user it belongs to", err)
+		return nil, notAllowed(err)
 	case err != nil:
 		return nil, fmt.Errorf("can't open the store %s: %w", path, err)
 	}
@@ -97,7 +97,7 @@ func openFileAs(real, path string) (db *bolt.DB, err error) {
 		old = v < schema
 		return err
 	})
-	if errors.Is(err, errStranger) && hadStore(path) {
+	if _, had := hadStore(path); had && errors.Is(err, errStranger) {
 		return nil, errors.Join(damaged(path, errors.New("it lacks what every store has")), db.Close())
 	}
 	if err == nil && old {
@@ -258,7 +258,7 @@ func layout(tx *bolt.Tx) error {
 func pidPath(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) + ".lock" }
 
 func writePID(path string) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".lock-")
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(pidPath(path))+".new-")
 	if err != nil {
 		return
 	}

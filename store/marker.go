@@ -47,10 +47,15 @@ func hexTo(to []byte, text string) error {
 	return nil
 }
 
-// hadStore reports whether a store was at path once.
-func hadStore(path string) bool {
-	_, err := os.Stat(markerPath(path))
-	return !errors.Is(err, fs.ErrNotExist)
+// hadStore reports whether a store was at path once, and which file says so: the mark, or the copy of the positions, which a store alone
+// writes.
+func hadStore(path string) (witness string, had bool) {
+	for _, witness := range []string{markerPath(path), sidePath(path)} {
+		if _, err := os.Stat(witness); !errors.Is(err, fs.ErrNotExist) {
+			return witness, true
+		}
+	}
+	return "", false
 }
 
 func owner(path string) (uid, gid int, err error) {

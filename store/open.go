@@ -19,8 +19,9 @@ const deepCheckLimit = 10 * time.Minute
 
 // MissingError: there is no store, or an empty file, where one was before. Nothing was changed.
 type MissingError struct {
-	Path  string
-	Empty bool
+	Path    string
+	Witness string // the file beside it that says that there was one
+	Empty   bool
 }
 
 func (e *MissingError) Error() string {
@@ -29,7 +30,7 @@ func (e *MissingError) Error() string {
 		what = "is an empty file"
 	}
 	return fmt.Sprintf("the store %s %s, and %s says that there was one: restore a backup, or run \"tidings store repair\", "+
-		"which makes a new one and says what is lost", e.Path, what, markerPath(e.Path))
+		"which makes a new one and says what is lost (with --reinit an empty one, to start from nothing)", e.Path, what, e.Witness)
 }
 
 // Unwrap lets a missing store be os.ErrNotExist to nobody: it must not be taken for one that was never made.
@@ -70,33 +71,69 @@ func openFirst(path string, o Options) (*bolt.DB, error) {
 
 // place sees that there is a file to open.
 func place(path string, o Options) error {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, os.ErrNotExist) && hadStore(path):
-		return &MissingError{Path: path}
-	case errors.Is(err, os.ErrNotExist) && o.Create:
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return fmt.Errorf("can't create the store %s: %w", path, err)
+	err := Present(path)
+	if errors.Is(err, os.ErrNotExist) && o.Create {
+		err = createAt(path, o)
+		if errors.Is(err, os.ErrPermission) {
+			err = fmt.Errorf("%w; give the user that this runs as a data_dir that it can write to", err)
 		}
-		if err := refuseNetworkFS(filepath.Dir(path), o); err != nil {
-			return err
-		}
-		if err := create(path); err != nil {
-			return fmt.Errorf("can't create the store %s: %w", path, err)
-		}
-		return nil
-	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("there is no store at %s yet: %w", path, os.ErrNotExist)
-	case err != nil:
-		return fmt.Errorf("can't open the store: %w", err)
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("the store %s is no file", path)
-	case info.Size() == 0 && hadStore(path):
-		return &MissingError{Path: path, Empty: true}
-	case info.Size() == 0:
-		return fmt.Errorf("the store %s is an empty file: restore it from a backup, or remove it to start from nothing", path)
+		return err
+	}
+	if err != nil {
+		return err
 	}
 	return refuseNetworkFS(filepath.Dir(path), o)
+}
+
+func createAt(path string, o Options) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("can't create the store %s: %w", path, err)
+	}
+	if err := refuseNetworkFS(dir, o); err != nil {
+		return err
+	}
+	if err := create(path); err != nil {
+		return fmt.Errorf("can't create the store %s: %w", path, err)
+	}
+	return nil
+}
+
+// Present says why there is nothing at path that could be opened: it is gone, which is a *MissingError, never was, which wraps
+// os.ErrNotExist, is empty or is no file.
+func Present(path string) error {
+	witness, had := hadStore(path)
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && had:
+		return &MissingError{Path: path, Witness: witness}
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("there is no store at %s yet: %w", path, os.ErrNotExist)
+	case errors.Is(err, os.ErrPermission):
+		return notAllowed(err)
+	case err != nil:
+		return fmt.Errorf("can't open the store: %w", err)
+	case info.Size() == 0 && had && info.Mode().IsRegular():
+		return &MissingError{Path: path, Witness: witness, Empty: true}
+	case info.Size() == 0 && info.Mode().IsRegular():
+		return fmt.Errorf("the store %s is an empty file: restore it from a backup, or remove it to start from nothing", path)
+	}
+	return regular(path, info)
+}
+
+// regular refuses what is no file by itself: a compaction and a repair put a new one in its place.
+func regular(path string, info os.FileInfo) error {
+	switch {
+	case info.Mode()&os.ModeSymlink != 0:
+		return fmt.Errorf("the store %s is a symbolic link, which a compaction would replace: put the file itself there, or name its directory as data_dir", path)
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("the store %s is no file: move it away, then restore a backup, or run \"tidings store repair\"", path)
+	}
+	return nil
+}
+
+func notAllowed(err error) error {
+	return fmt.Errorf("can't open the store: %w; run this as the user that it belongs to, with sudo -u", err)
 }
 
 // doubt says what makes a deep check worth its time; a file that is in use or can't be opened is left to who opens it.
@@ -148,7 +185,7 @@ func recognise(db *bolt.DB, path string) error {
 func removeStale(path string) {
 	_ = os.Remove(compactPath(path))
 	_ = os.RemoveAll(repairPath(path))
-	for _, name := range []string{path, markerPath(path), sidePath(path)} {
+	for _, name := range []string{path, markerPath(path), sidePath(path), pidPath(path)} {
 		left, _ := filepath.Glob(name + ".new-*")
 		for _, l := range left {
 			if info, err := os.Stat(l); err == nil && time.Since(info.ModTime()) > time.Hour {

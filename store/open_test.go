@@ -59,7 +59,7 @@ func TestOpenRefusesWhatItCannotRead(t *testing.T) {
 			return edit(path, func(tx *bolt.Tx) error { return tx.Bucket([]byte(bucketMeta)).Put([]byte("schema"), seqKey(schema+1)) })
 		},
 		"database of another program": func(path string) error {
-			return errors.Join(os.Remove(markerPath(path)), edit(path, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketLog)) }))
+			return errors.Join(os.Remove(markerPath(path)), os.Remove(sidePath(path)), edit(path, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketLog)) }))
 		},
 		"it lacks what every store has": func(path string) error {
 			return edit(path, func(tx *bolt.Tx) error { return tx.DeleteBucket([]byte(bucketLog)) })

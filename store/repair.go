@@ -94,13 +94,21 @@ func PlanRepair(ctx context.Context, path string, o RepairOptions) (*Repair, err
 		o.Progress = func(int64, int64) {}
 	}
 	r := &Repair{path: path, workDir: repairPath(path), Report: RepairReport{Path: path, Kept: map[string]int{}, Back: map[string]int{}}}
+	if info, err := os.Lstat(path); err == nil {
+		if err := regular(path, info); err != nil {
+			return nil, err
+		}
+	}
 	lock, err := grab(path, path)
+	_, had := hadStore(path)
 	switch {
 	case err == nil:
 		r.lock = lock
-	case errors.Is(err, os.ErrNotExist) && (hadStore(path) || o.FromNothing):
+	case errors.Is(err, os.ErrNotExist) && (had || o.FromNothing):
 	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("there is no store at %s, and there never was one: there is nothing to repair: %w", path, os.ErrNotExist)
+		return nil, fmt.Errorf("there is no store at %s, and there never was one: there is nothing to repair", path)
+	case errors.Is(err, os.ErrPermission):
+		return nil, notAllowed(err)
 	default:
 		return nil, err
 	}

@@ -133,6 +133,7 @@ func (s *salvage) remembered() error {
 	}
 	// Chunks to come have higher numbers than any that a clock's mistake was corrected in.
 	last := max(s.seen[bucketIDs], known.amended.toChunk)
+	there := len(s.seen) > 0
 	s.seen[bucketIDs] = last
 	r, total := &run{number: 1, newest: newest, through: last + 1}, 0
 	finish := func() error {
@@ -161,7 +162,7 @@ func (s *salvage) remembered() error {
 	if err == nil {
 		err = finish()
 	}
-	if len(s.seen) > 0 || total > 0 {
+	if there || total > 0 {
 		s.report.lose("some of the remembered ids, perhaps: %d are kept", total)
 	}
 	return err

@@ -89,9 +89,6 @@ func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) erro
 	if errors.Is(err, os.ErrNotExist) {
 		return exit(exitFailed, "there is no store in %s: %w", filepath.Dir(at.store), errNoStore)
 	}
-	if errors.Is(err, os.ErrPermission) {
-		return exit(exitFailed, "%w; ask as the user that the daemon runs as, with sudo -u", err)
-	}
 	if err != nil {
 		return err
 	}

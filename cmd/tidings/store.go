@@ -36,6 +36,13 @@ func bar(cmd *cobra.Command, total int64, what string) *progressbar.ProgressBar 
 		progressbar.OptionShowBytes(total > 0), progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14), progressbar.OptionFullWidth())
 }
 
+// spin shows on a terminal that something is under way, of which nobody knows how far it is.
+func spin(cmd *cobra.Command, what string) (stop func()) {
+	b := bar(cmd, -1, what)
+	_ = b.RenderBlank()
+	return func() { _ = b.Finish() }
+}
+
 func newStoreStatsCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -102,7 +109,9 @@ meanwhile, and waits only for the last step. The daemon does this by itself when
 				if err := proceed(cmd, question, yes); err != nil {
 					return err
 				}
+				stop := spin(cmd, "compacting")
 				done, err := client.Compact(ctx)
+				stop()
 				if err != nil {
 					return err
 				}

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -27,7 +28,9 @@ for which $TMPDIR needs room. Exit code 1: something is damaged.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withCopy(cmd, func(ctx context.Context, path, name string) error {
+				stop := spin(cmd, "checking")
 				report, err := deepCheck(ctx, path)
+				stop()
 				if err != nil {
 					return err
 				}
@@ -78,6 +81,11 @@ func newStoreExportCommand() *cobra.Command {
 object a line, to standard output or to a file. Beside a running daemon it exports a backup of that moment, for which $TMPDIR needs room.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "" {
+				if err := mayReplace(output, isExport); err != nil {
+					return err
+				}
+			}
 			return withCopy(cmd, func(ctx context.Context, path, _ string) error {
 				st, err := store.Open(path, commandOptions())
 				if err != nil {
@@ -91,12 +99,13 @@ object a line, to standard output or to a file. Beside a running daemon it expor
 				if output == "" {
 					return errors.Join(write(cmd.OutOrStdout()), st.Close())
 				}
+				defer spin(cmd, "exporting")()
 				err = store.PlaceFile(output, func(f *os.File) error { return write(f) }, nil)
 				return errors.Join(err, st.Close())
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `FILE`, which is there as a whole or not at all")
+	cmd.Flags().StringVarP(&output, "output", "o", "", "write to this `FILE`, which is there as a whole or not at all, and replaces an older export")
 	cmd.Flags().Bool("json", true, "JSON lines are all it writes")
 	return cmd
 }
@@ -129,7 +138,7 @@ var errDryRun = errors.New("dry run")
 
 func backupTo(cmd *cobra.Command, file string, asJSON, dryRun bool) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
-	if err := mayReplace(file); err != nil {
+	if err := mayReplace(file, isBackup); err != nil {
 		return err
 	}
 	var size int64
@@ -151,6 +160,7 @@ func backupTo(cmd *cobra.Command, file string, asJSON, dryRun bool) error {
 			return err
 		}
 	} else if err := store.PlaceFile(file, fetch, func(path string) error {
+		defer spin(cmd, "checking")()
 		report, err := deepCheck(ctx, path)
 		if err == nil {
 			err = report.Err()
@@ -173,17 +183,36 @@ func backupTo(cmd *cobra.Command, file string, asJSON, dryRun bool) error {
 	return err
 }
 
-// mayReplace refuses to put a backup in the place of what is no backup.
-func mayReplace(file string) error {
+// mayReplace refuses to put a file in the place of one that is not of its kind.
+func mayReplace(file string, same func(file string) error) error {
 	info, err := os.Stat(file)
 	switch {
+	case strings.HasSuffix(file, string(filepath.Separator)), err == nil && !info.Mode().IsRegular():
+		return exit(exitUsage, "%s is no file: name the file that is to be written", file)
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
 		return err
-	case !info.Mode().IsRegular():
-		return exit(exitUsage, "%s is no file: name the file that the backup is to be", file)
 	}
+	return same(file)
+}
+
+func isExport(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	begin := make([]byte, len(store.ExportBegin))
+	if n, err := io.ReadFull(f, begin); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	} else if n > 0 && string(begin[:n]) != store.ExportBegin {
+		return exit(exitUsage, "%s is there already and is no export: name another file", file)
+	}
+	return nil
+}
+
+func isBackup(file string) error {
 	inUse, err := store.CheckHeader(file)
 	if err != nil {
 		return exit(exitUsage, "%s is there already and is no backup (%w): name another file", file, err)
@@ -212,8 +241,10 @@ func withCopy(cmd *cobra.Command, use func(ctx context.Context, path, name strin
 		return err
 	}
 	if at.daemon == nil {
-		if _, err := os.Stat(at.store); errors.Is(err, os.ErrNotExist) {
-			return exit(exitFailed, "there is no store at %s: start the daemon with \"tidings run\", or, if there was one, see \"tidings store repair\"", at.store)
+		if err := store.Present(at.store); errors.Is(err, os.ErrNotExist) {
+			return exit(exitFailed, "there is no store in %s: %w", filepath.Dir(at.store), errNoStore)
+		} else if err != nil {
+			return err
 		}
 		return use(cmd.Context(), at.store, at.store)
 	}
