@@ -142,7 +142,7 @@ func (a answer) is(health event.SourceHealth, meaning string) *poller.FetchError
 	e := &poller.FetchError{Health: health}
 	e.After = a.after(health == event.SourceLimited)
 	if health == event.SourceLimited && e.After > 0 {
-		meaning += fmt.Sprintf(", in %s", e.After.Round(time.Second))
+		meaning += ", in " + recipe.FormatDuration(e.After.Round(time.Second))
 	}
 	if meaning != "" {
 		sentence += ": " + meaning
@@ -153,6 +153,10 @@ func (a answer) is(health event.SourceHealth, meaning string) *poller.FetchError
 
 // unreadable is the error of an answer of success that is not what it should be: "... but the answer is not valid JSON".
 func (a answer) unreadable(err error) error {
+	if coding := a.header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return failing("%s answered %d %s, but the answer is encoded as %s, and was asked for as it is or as gzip; tell whoever runs the server",
+			a.what, a.status, http.StatusText(a.status), cut(a.veil.text(coding), 40))
+	}
 	return failing("%s answered %d %s, but the answer %s%s", a.what, a.status, http.StatusText(a.status),
 		a.veil.text(err.Error()), a.quote("it begins"))
 }

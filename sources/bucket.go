@@ -101,7 +101,7 @@ func (h *HTTP) turn(ctx context.Context, what string) error {
 	wait, ok := h.budget.take(maxHold)
 	if !ok {
 		return &poller.FetchError{Health: event.SourceLimited, After: wait, Err: fmt.Errorf(
-			"%s is not asked for the next %s: the requests that this credential is granted are used up", what, wait.Round(time.Second))}
+			"%s is not asked for the next %s: the requests that this credential is granted are used up", what, recipe.FormatDuration(wait.Round(time.Second)))}
 	}
 	if wait == 0 {
 		return nil

@@ -57,6 +57,9 @@ func explain(err error) string {
 	if strings.Contains(err.Error(), "tls: server selected unsupported protocol version") {
 		return "the server does not speak TLS 1.2 or newer, and nothing older is spoken here"
 	}
+	if strings.Contains(err.Error(), "server response headers exceeded") {
+		return fmt.Sprintf("the answer's headers are longer than the %d KiB that they may have", maxHeaders>>10)
+	}
 	return err.Error()
 }
 

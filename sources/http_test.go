@@ -227,6 +227,23 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
+// A coding that nobody asked for is told, not the gibberish that it makes.
+func TestAnswersInAnotherCoding(t *testing.T) {
+	e := newEcho(t, "\x0b\x02\x80abc")
+	e.header.Set("Content-Encoding", "br")
+	h, err := New(recipe.HTTP{URL: e.URL, Position: "head_walk"}, nil, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Fetch(t.Context(), poller.Request{}); err == nil || !strings.Contains(err.Error(), "encoded as br") {
+		t.Errorf("%v", err)
+	}
+	e.header = http.Header{"X-Long": {strings.Repeat("x", maxHeaders)}}
+	if _, err := h.Fetch(t.Context(), poller.Request{}); err == nil || !strings.Contains(err.Error(), "headers are longer than the 256 KiB") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestRedirects(t *testing.T) {
 	var seen atomic.Int64
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { seen.Add(1) }))

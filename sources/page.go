@@ -236,9 +236,9 @@ func (l *lister) moment(i *item, path string) time.Time {
 	return l.clock.parse(i.Get(path))
 }
 
-// bounded is an id, or the hash of one that is too long.
+// bounded is an id, or the hash of one that is too long, or has bytes that a position, which is JSON, could not hold.
 func bounded(id string) string {
-	if len(id) > maxID {
+	if len(id) > maxID || !utf8.ValidString(id) {
 		return hash(id)
 	}
 	return id

@@ -31,6 +31,7 @@ const (
 	noProxy    = "none"
 	fileEvery  = time.Second // how often files are looked at, at the most
 	maxPEM     = 1 << 20
+	maxHeaders = 256 << 10
 	minTLS     = tls.VersionTLS12
 	tlsTimeout = 10 * time.Second
 )
@@ -196,7 +197,7 @@ func (t *Transport) make(files [][]byte) (*http.Transport, error) {
 	made := http.DefaultTransport.(*http.Transport).Clone()
 	made.TLSClientConfig = config
 	made.TLSHandshakeTimeout = tlsTimeout
-	made.MaxResponseHeaderBytes = 256 << 10
+	made.MaxResponseHeaderBytes = maxHeaders
 	made.MaxIdleConnsPerHost = 2
 	made.Proxy = t.proxy
 	made.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {

@@ -168,7 +168,7 @@ func (t *teller) page(p *probePage) {
 		t.line("    Times from %s to %s.", clockText(*p.Oldest), clockText(*p.Newest))
 	}
 	if p.Clock != nil && (*p.Clock > 2 || *p.Clock < -2) {
-		t.line("    The server's clock and this machine's are %s apart.", time.Duration(max(*p.Clock, -*p.Clock)*float64(time.Second)))
+		t.line("    The server's clock and this machine's are %s apart.", recipe.FormatDuration(time.Duration(max(*p.Clock, -*p.Clock)*float64(time.Second)).Round(time.Second)))
 	}
 	if p.Wait > 0 {
 		t.line("    The API wants to be left alone for %s now.", recipe.FormatDuration(time.Duration(p.Wait*float64(time.Second)).Round(time.Second)))
