@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tidings/event"
@@ -66,22 +64,10 @@ func newAckRig(order Order, start Start) (*shelfRig, *queue) {
 }
 
 // TestEveryQueue runs seeded random lives of a list that is acknowledged: acknowledgements fail before or after they count, and what
-// they are of is listed again. Nothing is acknowledged before it is durable, and at the end all is taken in once and acknowledged. A
-// failing seed is repeated by -run 'TestEveryQueue/SEED$'.
-func TestEveryQueue(t *testing.T) {
-	lives := 400
-	if testing.Short() {
-		lives = 100
-	}
-	for seed := range uint64(lives) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { queueLife(t, seed) })
-		})
-	}
-}
+// they are of is listed again. Nothing is acknowledged before it is durable, and at the end all is taken in once and acknowledged.
+func TestEveryQueue(t *testing.T) { lives(t, 400, queueLife) }
 
-func queueLife(t *testing.T, seed uint64) {
-	c := &chaos{rng: rand.New(rand.NewPCG(seed, 3))}
+func queueLife(t *testing.T, c *chaos) {
 	rng := c.rng
 	feed := Feed{Kind: Ack, Order: []Order{Newest, Oldest, Unordered}[rng.IntN(3)]}
 	l := &shelf{order: feed.Order, size: 1 + rng.IntN(7), counted: c.chance(50), single: c.chance(30), open: true}
@@ -114,7 +100,7 @@ func queueLife(t *testing.T, seed uint64) {
 	l.ackError = func(ids []string) error {
 		for _, id := range ids {
 			if !store.known[id] {
-				t.Errorf("seed %d: %s is acknowledged and not durable", seed, id)
+				t.Errorf("%s is acknowledged and not durable", id)
 			}
 			if c.chance(10) && !c.calm {
 				q.stale[id] = 1 + rng.IntN(3)
@@ -136,7 +122,7 @@ func queueLife(t *testing.T, seed uint64) {
 	c.calm = true
 	for range 12 { // what was acknowledged may still be listed a few times
 		if err := p.Poll(context.Background()); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+			t.Fatal(err)
 		}
 	}
 	pos := ackPosition{}
@@ -153,12 +139,12 @@ func queueLife(t *testing.T, seed uint64) {
 			want = 0
 		}
 		if _, acked := q.stale[e.ID]; taken[e.ID] != want || !acked {
-			t.Errorf("seed %d: %s of %v was taken in %d times, acknowledged %v, want %d; start %v", seed, e.ID, e.Time, taken[e.ID], acked, want, pos.Start)
+			t.Errorf("%s of %v was taken in %d times, acknowledged %v, want %d; start %v", e.ID, e.Time, taken[e.ID], acked, want, pos.Start)
 		}
 	}
 	before := len(store.commits)
 	if err := p.Poll(context.Background()); err != nil || len(store.commits) != before {
-		t.Errorf("seed %d: an idle poll wrote, or failed: %v", seed, err)
+		t.Errorf("an idle poll wrote, or failed: %v", err)
 	}
 }
 
@@ -192,7 +178,7 @@ func TestAFailedAcknowledgementIsMadeAgain(t *testing.T) {
 		r.shelf.put("e1", time.Now())
 		r.shelf.ackError = func([]string) error { return errors.New("PATCH answered 500") }
 		if err := r.Poll(t.Context()); err == nil || !strings.Contains(err.Error(), "500") {
-			t.Fatalf("%v", err)
+			t.Fatal(err)
 		}
 		r.want(t, "e1")
 		r.restart()

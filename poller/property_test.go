@@ -4,53 +4,33 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tidings/event"
 )
 
-var errCrash = errors.New("crash")
-
 // TestEverySchedule runs seeded random schedules: events arrive at the head and late while pages are fetched, fetches and
 // commits fail, cursors are lost, the process crashes before or after a commit, and memory is so small that most walks
 // become long. Whatever happened, each event is taken in once, none from before the start, and no gap is claimed.
-func TestEverySchedule(t *testing.T) {
-	schedules := 400
-	if testing.Short() {
-		schedules = 100
-	}
-	for seed := range uint64(schedules) {
-		synctest.Test(t, func(t *testing.T) {
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Log("seed", seed)
-				}
-			})
-			schedule(t, seed)
-		})
-	}
-}
+func TestEverySchedule(t *testing.T) { lives(t, 400, schedule) }
 
-func schedule(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 1))
-	chance := func(percent int) bool { return rng.IntN(100) < percent }
+func schedule(t *testing.T, c *chaos) {
+	rng, chance := c.rng, c.chance
 	start := Start{Kind: StartKind(rng.IntN(2))}
 	undated := chance(30)
 	l := &list{size: 1 + rng.IntN(7)}
 	store := newFakeStore()
+	c.rattle(store)
 	const overlap = 20 * time.Second
 	memory := []int{1, 100, 400, 1000, 1 << 20}[rng.IntN(5)]
-	calm, crashed := false, false
 
 	var p *Poller
 	boot := func() {
 		p = &Poller{
 			Source: "s", Feeds: []Feed{{Kind: HeadWalk, Fetcher: l}}, Store: store, Every: time.Second, Start: start, Overlap: overlap, Remember: 24 * time.Hour, Memory: memory,
 		}
-		crashed = false
+		c.crashed = false
 	}
 	boot()
 
@@ -72,49 +52,17 @@ func schedule(t *testing.T, seed uint64) {
 	}
 	l.before = func(_ int, cursor string) error {
 		time.Sleep(time.Duration(rng.IntN(1500)) * time.Millisecond)
-		if calm {
+		if c.calm {
 			return nil
 		}
 		if chance(30) {
 			arrive(3)
 		}
-		switch {
-		case chance(4):
-			return &FetchError{Health: event.SourceFailing, Err: errors.New("503")}
-		case cursor != "" && chance(2):
+		if cursor != "" && chance(2) {
 			return &FetchError{Health: event.SourceFailing, Lost: true, Err: errors.New("410")}
 		}
-		return nil
+		return c.fetch()
 	}
-	store.fault = func(event.Commit) (before, after error) {
-		if calm {
-			return nil, nil
-		}
-		switch rng.IntN(60) {
-		case 0, 1:
-			crashed = true
-			return errCrash, nil
-		case 2, 3:
-			crashed = true
-			return nil, errCrash
-		case 4:
-			return event.ErrUnknownOutcome, nil
-		case 5:
-			return nil, event.ErrUnknownOutcome
-		case 6:
-			return event.ErrFull, nil
-		case 7:
-			store.pos.Generation++
-		}
-		return nil, nil
-	}
-	store.lookup = func() error {
-		if !calm && chance(1) {
-			return errors.New("can't read")
-		}
-		return nil
-	}
-
 	arrive(30)
 	time.Sleep(time.Duration(rng.IntN(60)) * time.Second)
 	for range 5 + rng.IntN(10) {
@@ -124,12 +72,12 @@ func schedule(t *testing.T, seed uint64) {
 			arrive(4)
 		}
 		_ = p.Poll(context.Background())
-		if crashed {
+		if c.crashed {
 			boot()
 		}
 		time.Sleep(time.Duration(rng.IntN(20)) * time.Second)
 	}
-	calm = true
+	c.calm = true
 	for i := 0; p.Poll(context.Background()) != nil; i++ {
 		if i > 3 {
 			t.Fatal("it does not recover")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"testing"
@@ -168,51 +167,6 @@ func (s *fakeStore) entered() (events []event.Event) {
 		}
 	}
 	return events
-}
-
-// chaos makes fetches, commits and look-ups fail at random, and says whether the process has crashed.
-type chaos struct {
-	rng     *rand.Rand
-	calm    bool
-	crashed bool
-}
-
-func (c *chaos) chance(percent int) bool { return c.rng.IntN(100) < percent }
-
-func (c *chaos) fetch() error {
-	if !c.calm && c.chance(4) {
-		return &FetchError{Health: event.SourceFailing, Err: errors.New("503")}
-	}
-	return nil
-}
-
-func (c *chaos) rattle(s *fakeStore) {
-	s.fault = func(event.Commit) (before, after error) {
-		if c.calm {
-			return nil, nil
-		}
-		switch c.rng.IntN(40) {
-		case 0:
-			c.crashed = true
-			return errCrash, nil
-		case 1:
-			c.crashed = true
-			return nil, errCrash
-		case 2:
-			return event.ErrUnknownOutcome, nil
-		case 3:
-			return nil, event.ErrUnknownOutcome
-		case 4:
-			s.pos.Generation++
-		}
-		return nil, nil
-	}
-	s.lookup = func() error {
-		if !c.calm && c.chance(1) {
-			return errors.New("can't read")
-		}
-		return nil
-	}
 }
 
 // turning is a shelf that gives a page behind its last one: the last one again.

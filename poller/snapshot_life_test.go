@@ -4,33 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tidings/event"
 )
 
 // TestEverySnapshot runs seeded random lives of a list of resources, whose pages shift while they are read. What is told, put together
-// in its order, is what the list is at the end; no change is told twice, and none that was not. A failing seed is repeated by
-// -run 'TestEverySnapshot/SEED$'.
-func TestEverySnapshot(t *testing.T) {
-	lives := 400
-	if testing.Short() {
-		lives = 100
-	}
-	for seed := range uint64(lives) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { snapshotLife(t, seed) })
-		})
-	}
-}
+// in its order, is what the list is at the end; no change is told twice, and none that was not.
+func TestEverySnapshot(t *testing.T) { lives(t, 400, snapshotLife) }
 
-func snapshotLife(t *testing.T, seed uint64) {
-	c := &chaos{rng: rand.New(rand.NewPCG(seed, 4))}
+func snapshotLife(t *testing.T, c *chaos) {
 	rng := c.rng
 	l := &shelf{size: 1 + rng.IntN(7), counted: c.chance(70)}
 	feed := Feed{Kind: Snapshot, Fetcher: l, Name: []string{"", "meters"}[rng.IntN(2)]}
@@ -85,7 +71,7 @@ func snapshotLife(t *testing.T, seed uint64) {
 	for range 3 {
 		time.Sleep(time.Minute)
 		if err := p.Poll(context.Background()); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+			t.Fatal(err)
 		}
 	}
 	is := map[string]string{} // by what was told
@@ -95,17 +81,17 @@ func snapshotLife(t *testing.T, seed uint64) {
 		switch Change(e.Type) {
 		case Created:
 			if told {
-				t.Errorf("seed %d: %s was created twice", seed, e.Resource)
+				t.Errorf("%s was created twice", e.Resource)
 			}
 			is[e.Resource] = now
 		case Updated:
 			if told && version == now || !told && start.Kind == StartEarliest {
-				t.Errorf("seed %d: %s was updated from %q to %q", seed, e.Resource, version, now)
+				t.Errorf("%s was updated from %q to %q", e.Resource, version, now)
 			}
 			is[e.Resource] = now
 		case Deleted:
 			if !told && start.Kind == StartEarliest {
-				t.Errorf("seed %d: %s was deleted and never created", seed, e.Resource)
+				t.Errorf("%s was deleted and never created", e.Resource)
 			}
 			delete(is, e.Resource)
 		}
@@ -113,17 +99,17 @@ func snapshotLife(t *testing.T, seed uint64) {
 	for _, e := range l.things {
 		last[e.Resource] = strings.TrimPrefix(string(e.Data), fmt.Sprintf(`{"id":%q,"v":`, e.Resource))
 		if version, told := is[e.Resource]; told && version != last[e.Resource] || !told && start.Kind == StartEarliest {
-			t.Errorf("seed %d: %s is %q, and by what was told %q", seed, e.Resource, last[e.Resource], version)
+			t.Errorf("%s is %q, and by what was told %q", e.Resource, last[e.Resource], version)
 		}
 	}
 	for resource, version := range is {
 		if _, ok := last[resource]; !ok {
-			t.Errorf("seed %d: %s is gone, and by what was told %q", seed, resource, version)
+			t.Errorf("%s is gone, and by what was told %q", resource, version)
 		}
 	}
 	before := len(store.commits)
 	if err := p.Poll(context.Background()); err != nil || len(store.commits) != before {
-		t.Errorf("seed %d: an idle poll wrote, or failed: %v", seed, err)
+		t.Errorf("an idle poll wrote, or failed: %v", err)
 	}
 }
 

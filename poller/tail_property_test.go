@@ -2,53 +2,34 @@ package poller
 
 import (
 	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tidings/event"
 )
 
-var tailSeed = flag.Uint64("tail.seed", 0, "run this seed of TestEveryTail alone")
-
 // TestEveryTail runs seeded random schedules of one or two lists that go on from a cursor: pages of any size, empty ones and null cursors,
 // events that are listed late or bear no time, fetches and commits that fail, cursors that are lost, and processes that end before or after
 // a commit. Whatever happened, each event is taken in once, and none from before the start; each loss that was met is told, and nothing else
 // is; what is committed never lies behind what is not.
-func TestEveryTail(t *testing.T) {
-	schedules := uint64(200)
-	if testing.Short() {
-		schedules = 50
-	}
-	first := uint64(1)
-	if *tailSeed > 0 {
-		first, schedules = *tailSeed, *tailSeed
-	}
-	for seed := first; seed <= schedules; seed++ {
-		synctest.Test(t, func(t *testing.T) {
-			tailSchedule(t, seed)
-			if t.Failed() {
-				t.Logf("repeat it: go test ./poller -run TestEveryTail -tail.seed %d", seed)
-			}
-		})
-		if t.Failed() {
-			return
-		}
-	}
-}
+func TestEveryTail(t *testing.T) { lives(t, 200, tailSchedule) }
 
-func tailSchedule(t *testing.T, seed uint64) {
-	rng := rand.New(rand.NewPCG(seed, 2))
-	chance := func(percent int) bool { return rng.IntN(100) < percent }
+func tailSchedule(t *testing.T, c *chaos) {
+	rng, chance := c.rng, c.chance
 	const overlap = 20 * time.Second
 	start := Start{Kind: StartKind(rng.IntN(2))}
-	undated, calm, crashed := chance(30), false, false
+	undated := chance(30)
 	store := newFakeStore()
+	c.rattle(store)
+	fault := store.fault
+	store.fault = func(commit event.Commit) (before, after error) {
+		if len(commit.Events) > 0 && commit.Position == nil {
+			t.Errorf("events were committed without the place behind them")
+		}
+		return fault(commit)
+	}
 	lists := make([]*tail, 1+rng.IntN(2))
 	feeds := make([]Feed, len(lists))
 	lost := make([]int, len(lists))  // cursors that were refused
@@ -70,7 +51,7 @@ func tailSchedule(t *testing.T, seed uint64) {
 		}
 		short := chance(20) // pages may end early, or be empty and say that there is nothing at once
 		l.answer = func(r Request, page event.Page) event.Page {
-			if !calm && short && chance(20) && len(page.Events) > 0 && r.Cursor != "" {
+			if !c.calm && short && chance(20) && len(page.Events) > 0 && r.Cursor != "" {
 				half := rng.IntN(len(page.Events))
 				var epoch, at int
 				_, _ = fmt.Sscanf(r.Cursor, "%d:%d", &epoch, &at)
@@ -97,14 +78,14 @@ func tailSchedule(t *testing.T, seed uint64) {
 	for i, l := range lists {
 		l.before = func(r Request) error {
 			time.Sleep(time.Duration(rng.IntN(1500)) * time.Millisecond)
-			if calm {
+			if c.calm {
 				return nil
 			}
 			if chance(30) {
 				arrive(l, 3)
 			}
-			if chance(4) {
-				return &FetchError{Health: event.SourceFailing, Err: errors.New("503")}
+			if err := c.fetch(); err != nil {
+				return err
 			}
 			if r.Cursor != "" && chance(2) && !undated {
 				l.epoch++
@@ -122,35 +103,9 @@ func tailSchedule(t *testing.T, seed uint64) {
 	var p *Poller
 	boot := func() {
 		p = &Poller{Source: "s", Feeds: feeds, Store: store, Every: time.Second, Start: start, Overlap: overlap, Remember: 24 * time.Hour}
-		crashed = false
+		c.crashed = false
 	}
 	boot()
-	store.fault = func(c event.Commit) (before, after error) {
-		if len(c.Events) > 0 && c.Position == nil {
-			t.Errorf("events were committed without the place behind them")
-		}
-		if calm {
-			return nil, nil
-		}
-		switch rng.IntN(60) {
-		case 0, 1:
-			crashed = true
-			return errCrash, nil
-		case 2, 3:
-			crashed = true
-			return nil, errCrash
-		case 4:
-			return event.ErrUnknownOutcome, nil
-		case 5:
-			return nil, event.ErrUnknownOutcome
-		case 6:
-			return event.ErrFull, nil
-		case 7:
-			store.pos.Generation++
-		}
-		return nil, nil
-	}
-
 	for _, l := range lists {
 		arrive(l, 30)
 	}
@@ -160,12 +115,12 @@ func tailSchedule(t *testing.T, seed uint64) {
 			arrive(l, 20)
 		}
 		_ = p.Poll(context.Background())
-		if crashed {
+		if c.crashed {
 			boot()
 		}
 		time.Sleep(time.Duration(rng.IntN(20)) * time.Second)
 	}
-	calm = true
+	c.calm = true
 	for i := 0; p.Poll(context.Background()) != nil; i++ {
 		if i > 3 {
 			t.Fatal("it does not recover")

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tidings/event"
@@ -15,21 +13,10 @@ import (
 
 // TestEveryWindow runs seeded random lives of a list that is asked for by time: what it has appears late, is filled in, changes and goes,
 // while pages are read; bounds are rounded, clocks differ, fetches and commits fail, the process crashes. Whatever is listed at the end is
-// taken in, nothing twice, and nothing from before the start. A failing seed is repeated by -run 'TestEveryWindow/SEED$'.
-func TestEveryWindow(t *testing.T) {
-	lives := 600
-	if testing.Short() {
-		lives = 150
-	}
-	for seed := range uint64(lives) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { windowLife(t, seed) })
-		})
-	}
-}
+// taken in, nothing twice, and nothing from before the start.
+func TestEveryWindow(t *testing.T) { lives(t, 600, windowLife) }
 
-func windowLife(t *testing.T, seed uint64) {
-	c := &chaos{rng: rand.New(rand.NewPCG(seed, 2))}
+func windowLife(t *testing.T, c *chaos) {
 	rng := c.rng
 	const overlap = time.Minute
 	feed := Feed{Kind: TimeWindow, Order: []Order{Newest, Oldest, Unordered}[rng.IntN(3)], Changes: c.chance(40), Late: c.chance(30), Counted: c.chance(40)}
@@ -132,7 +119,7 @@ func windowLife(t *testing.T, seed uint64) {
 	time.Sleep(2 * time.Second)
 	for range 2 {
 		if err := p.Poll(context.Background()); err != nil {
-			t.Fatalf("seed %d: %v", seed, err)
+			t.Fatal(err)
 		}
 	}
 
@@ -153,7 +140,7 @@ func windowLife(t *testing.T, seed uint64) {
 		_, in := entered[e.ID]
 		want := !e.Time.Before(*pos.Start) || pos.Late && filled[e.ID]
 		if in != want {
-			t.Errorf("seed %d: %s of %v, listed at %v: taken in %v, want %v; start %v, position %s", seed, e.ID, e.Time, listed[e.ID], in, want, pos.Start, store.pos.Data)
+			t.Errorf("%s of %v, listed at %v: taken in %v, want %v; start %v, position %s", e.ID, e.Time, listed[e.ID], in, want, pos.Start, store.pos.Data)
 		}
 	}
 	seen := map[string]bool{}
@@ -167,15 +154,15 @@ func windowLife(t *testing.T, seed uint64) {
 		}
 		seen[e.Resource] = true
 		if e.Type != want {
-			t.Errorf("seed %d: %s, born %v, is %s, want %s; start %v", seed, e.ID, e.Born, e.Type, want, pos.Start)
+			t.Errorf("%s, born %v, is %s, want %s; start %v", e.ID, e.Born, e.Type, want, pos.Start)
 		}
 	}
 	if len(store.log) != len(entered) {
-		t.Errorf("seed %d: %d events make %d", seed, len(entered), len(store.log))
+		t.Errorf("%d events make %d", len(entered), len(store.log))
 	}
 	before := len(store.commits)
 	if err := p.Poll(context.Background()); err != nil || feed.Step == 0 && len(store.commits) != before {
-		t.Errorf("seed %d: an idle poll wrote, or failed: %v", seed, err)
+		t.Errorf("an idle poll wrote, or failed: %v", err)
 	}
 }
 
