@@ -165,7 +165,7 @@ func identity(preset *recipe.Preset, values map[string]event.Secret) string {
 	if err != nil {
 		return ""
 	}
-	return text
+	return strings.TrimSpace(text) // of an account that the user does not name, say
 }
 
 func hash(text string) string {

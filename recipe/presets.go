@@ -133,8 +133,8 @@ func (p *Preset) problems() []Problem {
 		c.add("identity", "has no parameter; it tells one account from another, such as {base_url} {account_id}")
 	}
 	for _, name := range identity.Names() {
-		if param, ok := p.With[name]; !ok || !param.Required && param.Default == "" {
-			c.add("identity", "has {%s}, which is not in with, or may be missing", name)
+		if _, ok := p.With[name]; !ok {
+			c.add("identity", "has {%s}, which is not in with", name)
 		}
 	}
 	c.problems = append(c.problems, Problems(&p.HTTP, p.Feeds)...)
