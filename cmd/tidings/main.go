@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -31,6 +32,7 @@ const (
 )
 
 func main() {
+	log.SetOutput(io.Discard) // only libraries write there, past the log's format: net/http what a peer sends unasked, secrets and all
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal asks for an orderly end; giving the signals back lets a second one end the process at once.
 	context.AfterFunc(ctx, stop)
