@@ -3,6 +3,7 @@ package sinks
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -244,5 +245,11 @@ func transportTrouble(err error, took time.Duration) string {
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no answer within %v", took)
 	}
-	return err.Error()
+	text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
+	if _, noTLS := errors.AsType[tls.RecordHeaderError](err); noTLS || errors.Is(err, http.ErrSchemeMismatch) {
+		text = "what listens there does not speak TLS; is http:// meant?"
+	} else if strings.HasPrefix(text, "malformed HTTP") { // net/http has no name for it
+		text += "; is it a web server that listens there?"
+	}
+	return text
 }

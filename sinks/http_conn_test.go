@@ -30,6 +30,8 @@ func TestHTTPWithoutAnAnswer(t *testing.T) {
 	for name, c := range map[string]struct{ url, reason string }{
 		"refused":   {"http://" + free.Addr().String() + "/?token=qu3ry", "connection refused; is the receiver running?"},
 		"no socket": {"unix:" + filepath.Join(t.TempDir(), "none.sock") + ":/", "there is no such socket; is the receiver running?"},
+		"no TLS":    {strings.Replace(closing, "http:", "https:", 1), "what listens there does not speak TLS; is http:// meant?"},
+		"no HTTP":   {"http://" + greets(t, "SSH-2.0-x\r\n"), `: malformed HTTP response "SSH-2.0-x"; is it a web server that listens there?`},
 		"closed":    {closing, "the connection was closed without an answer"},
 		"slow":      {slow + "/?token=qu3ry", "no answer within "},
 	} {
@@ -129,4 +131,31 @@ func TestHTTPKeepsItsConnections(t *testing.T) {
 	if conns.Load() != n+1 {
 		t.Error("a connection that the server may be about to close was used again")
 	}
+}
+
+// greets listens for connections, says the same to each and closes it.
+func greets(t *testing.T, text string) (address string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	t.Cleanup(conns.Wait)
+	t.Cleanup(func() { ln.Close() })
+	conns.Go(func() {
+		for {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				_, _ = io.WriteString(conn, text)
+				_ = conn.(*net.TCPConn).CloseWrite()
+				_, _ = io.Copy(io.Discard, conn)
+				conn.Close()
+			})
+		}
+	})
+	return ln.Addr().String()
 }

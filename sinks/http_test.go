@@ -262,24 +262,8 @@ func TestHTTPUnixURLs(t *testing.T) {
 }
 
 func TestHTTPShowsAPeersBytesAsOneLine(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\x1b[2Jspoof "+strings.Repeat("x", 5000)+"\r\n\r\n")
-			_ = conn.(*net.TCPConn).CloseWrite()
-			_, _ = io.Copy(io.Discard, conn)
-			conn.Close()
-		}
-	}()
-	r := want(t, newHTTP(t, HTTPOptions{URL: "http://" + ln.Addr().String()}).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
+	url := "http://" + greets(t, "HTTP/1.1 200 OK\r\n\x1b[2Jspoof "+strings.Repeat("x", 5000)+"\r\n\r\n")
+	r := want(t, newHTTP(t, HTTPOptions{URL: url}).Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry)
 	if strings.ContainsFunc(r.Reason, unicode.IsControl) || len(r.Reason) > 400 {
 		t.Errorf("reason %q", r.Reason)
 	}
