@@ -250,6 +250,8 @@ func transportTrouble(err error, took time.Duration) string {
 		text = "what listens there does not speak TLS; is http:// meant?"
 	} else if strings.HasPrefix(text, "malformed HTTP") { // net/http has no name for it
 		text += "; is it a web server that listens there?"
+	} else if strings.HasPrefix(text, "readLoopPeekFailLocked") { // nor for this
+		text = "what listens there speaks unasked; is it a web server that listens there?"
 	}
 	return text
 }
