@@ -15,19 +15,6 @@ import (
 	"tidings/recipe"
 )
 
-var _ poller.Acker = (*HTTP)(nil)
-
-// Fetcher is h for a poller: a poller.Seeker only where the recipe says how to seek.
-func (h *HTTP) Fetcher() poller.Fetcher {
-	if h.recipe.Seek.URL != "" {
-		return seeker{h}
-	}
-	return h
-}
-
-// seeker is an HTTP whose API gives a cursor for a time.
-type seeker struct{ *HTTP }
-
 // Ack acknowledges events of a page, each by itself or all at once, as the recipe says. What has no id can't be acknowledged, nor can an
 // event by itself that the API does not take: the others are, and then it is an error. Every error is a *poller.FetchError.
 func (h *HTTP) Ack(ctx context.Context, cursor string, events []event.Event) error {
@@ -125,8 +112,8 @@ func (h *HTTP) acknowledgement(cursor string, ids []string) (request, error) {
 	return h.command("ack", a.Method, a.URL, a.Body, find, list)
 }
 
-// Seek asks for the cursor from which the list holds what came at or after t.
-func (h seeker) Seek(ctx context.Context, t time.Time) (string, error) {
+// Seek asks for the cursor from which the list holds what came at or after t. Every error is a *poller.FetchError.
+func (h *HTTP) Seek(ctx context.Context, t time.Time) (string, error) {
 	req, err := h.seek(t)
 	if err != nil {
 		return "", failing("a time can't be sought: %w", err)
@@ -171,9 +158,7 @@ func (h *HTTP) seek(t time.Time) (request, error) {
 
 // command is a request for something to be done; whole finds the values in its body that are JSON already.
 func (h *HTTP) command(path, method, address, body string, find, whole lookup) (request, error) {
-	if method == "" {
-		method = http.MethodPost
-	}
+	method = cmp.Or(method, http.MethodPost)
 	l := listing{where: path + ".", url: address}
 	u, err := h.address(&l, "", find)
 	if err != nil {

@@ -106,17 +106,13 @@ func TestSeeking(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, ok := h.Fetcher().(poller.Seeker)
-	if !ok {
-		t.Fatal("no seeker")
-	}
-	cursor, err := s.Seek(t.Context(), at)
+	cursor, err := h.Seek(t.Context(), at)
 	if err != nil || cursor != "i/7" || e.asked[0] != `POST /seek {"after":"2026-01-02T03:04:05Z"}` {
 		t.Errorf("%q, %v by %q", cursor, err, e.asked)
 	}
 	for body, want := range map[string]string{`{"iterator":null}`: "no cursor at iterator", `x`: "not valid JSON", `{"iterator":"` + strings.Repeat("x", maxCursor+1) + `"}`: "no cursor"} {
 		e.body = func(*http.Request) string { return body }
-		if _, err := s.Seek(t.Context(), at); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := h.Seek(t.Context(), at); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.30s: %v", body, err)
 		}
 	}
@@ -125,11 +121,11 @@ func TestSeeking(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.body = func(*http.Request) string { return `{"next":"https://evil.example/x"}` }
-	if _, err := h.Fetcher().(poller.Seeker).Seek(t.Context(), at); err == nil || !strings.Contains(err.Error(), "another origin") {
+	if _, err := h.Seek(t.Context(), at); err == nil || !strings.Contains(err.Error(), "another origin") {
 		t.Errorf("%v", err)
 	}
 	e.body = func(*http.Request) string { return `{"next":"/x?at=7"}` }
-	if cursor, err := h.Fetcher().(poller.Seeker).Seek(t.Context(), at); err != nil || cursor != "/x?at=7" {
+	if cursor, err := h.Seek(t.Context(), at); err != nil || cursor != "/x?at=7" {
 		t.Errorf("%q, %v", cursor, err)
 	}
 	r.Seek, r.Window.Layout, r.Paging.In = recipe.Seek{URL: e.URL + "/seek", Body: `{{"from":{start}}}`, Cursor: "next"}, "unix", ""
@@ -137,15 +133,8 @@ func TestSeeking(t *testing.T) {
 	if h, err = New(r, nil, Options{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Fetcher().(poller.Seeker).Seek(t.Context(), at); err != nil || e.asked[len(e.asked)-1] != fmt.Sprintf(`POST /seek {"from":%d}`, at.Unix()) {
+	if _, err := h.Seek(t.Context(), at); err != nil || e.asked[len(e.asked)-1] != fmt.Sprintf(`POST /seek {"from":%d}`, at.Unix()) {
 		t.Errorf("a time that is a number was sought by %s, %v", e.asked[len(e.asked)-1], err)
-	}
-	r.Seek = recipe.Seek{}
-	if h, err = New(r, nil, Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, ok := h.Fetcher().(poller.Seeker); ok {
-		t.Error("a seeker without a recipe for it")
 	}
 }
 

@@ -199,9 +199,5 @@ func (a answer) retryAfter() (time.Duration, bool) {
 	if err != nil {
 		return 0, false
 	}
-	now := a.date()
-	if now.IsZero() {
-		now = time.Now()
-	}
-	return min(max(at.Sub(now), 0), maxRetryAfter), true
+	return min(max(at.Sub(orNow(a.date())), 0), maxRetryAfter), true
 }

@@ -106,11 +106,7 @@ func span(n float64, unit time.Duration) time.Duration {
 
 // until is how long it is from the server's time to t.
 func (a answer) until(t time.Time) time.Duration {
-	now := a.date()
-	if now.IsZero() {
-		now = time.Now()
-	}
-	return min(max(t.Sub(now), 0), maxReset)
+	return min(max(t.Sub(orNow(a.date())), 0), maxReset)
 }
 
 // seconds is a wait of whole seconds, rounded up.

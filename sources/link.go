@@ -2,6 +2,7 @@ package sources
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -97,7 +98,7 @@ func (h *HTTP) keep(l *listing, from *url.URL, next string, find lookup) (string
 	}
 	u, err := from.Parse(next)
 	if err != nil || u.Opaque != "" {
-		return "", fmt.Errorf("has no address where that of the next page should stand")
+		return "", errors.New("has no address where that of the next page should stand")
 	}
 	if recipe.Origin(u) != h.origin {
 		return "", fmt.Errorf("says that the next page is at another origin, %s://%s, which is not asked, as credentials go to one origin only",

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +33,7 @@ type listing struct {
 func (h *HTTP) listing() listing {
 	r := h.recipe
 	return listing{
-		method: methodOr(r.Method), url: r.URL, query: r.Query, first: r.First, body: r.Body,
+		method: cmp.Or(r.Method, http.MethodGet), url: r.URL, query: r.Query, first: r.First, body: r.Body,
 		window: r.Window, clock: clock{layout: r.Window.Layout}, pager: h.list.pager,
 	}
 }

@@ -1,8 +1,10 @@
 package sources
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -25,7 +27,7 @@ func (h *HTTP) newLogin(l recipe.Login) (*session, error) {
 		}
 		header.Set("Authorization", value)
 	}
-	method := methodOr(l.Method)
+	method := cmp.Or(l.Method, http.MethodGet)
 	r := request{
 		method: method, url: u, header: header, what: method + " " + h.shown(u), timeout: h.options.LoginTimeout, max: maxLoginBody,
 		private: true, instead: tokenAnswer(l.Token),

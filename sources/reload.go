@@ -21,11 +21,11 @@ type Source struct {
 	options Options
 	reload  func() (map[string]event.Secret, error)
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what is below
 	values  map[string]event.Secret
 	now     []*HTTP // of each list, with values
 	looked  time.Time
-	warning string // that was told
+	warning warning
 }
 
 // NewSource makes the fetchers of a source's lists, with the values of its parameters. reload, where it is not nil, returns the values as
@@ -91,7 +91,7 @@ func (s *Source) current(list int, refused *HTTP) *HTTP {
 			err = fmt.Errorf("the values of its files have changed, and can't be used: %w; the values that it had stay in use", err)
 		}
 	}
-	s.warn(err)
+	s.warning.tell(err, s.options.Warn)
 	return s.now[list]
 }
 
@@ -104,16 +104,19 @@ func (s *Source) sameOrigins(made []*HTTP) error {
 	return nil
 }
 
-// warn tells what is wrong with the files once, until it is another thing.
-func (s *Source) warn(err error) {
+// warning is what was wrong with files when they were read last; empty where nothing was.
+type warning string
+
+// tell passes on what is wrong once, until it is another thing. err may be nil, and so may to.
+func (w *warning) tell(err error, to func(error)) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if err != nil && text != s.warning && s.options.Warn != nil {
-		s.options.Warn(err)
+	if text != "" && text != string(*w) && to != nil {
+		to(err)
 	}
-	s.warning = text
+	*w = warning(text)
 }
 
 // withCurrent does something with a list's fetcher, and once more where the API refused the account and the values have changed.
@@ -161,5 +164,5 @@ func (l *sourceList) Wrap(e *event.Event, change poller.Change) bool {
 type seekingList struct{ *sourceList }
 
 func (l seekingList) Seek(ctx context.Context, t time.Time) (string, error) {
-	return withCurrent(l.sourceList, func(h *HTTP) (string, error) { return seeker{h}.Seek(ctx, t) })
+	return withCurrent(l.sourceList, func(h *HTTP) (string, error) { return h.Seek(ctx, t) })
 }

@@ -59,13 +59,6 @@ func (h *HTTP) one(id string) (request, error) {
 	return request{method: http.MethodGet, url: u, header: h.header, what: "GET " + h.shown(u)}, nil
 }
 
-func methodOr(method string) string {
-	if method == "" {
-		return http.MethodGet
-	}
-	return method
-}
-
 // shown is a URL without its query, its password, and any value in its path.
 func (h *HTTP) shown(u *url.URL) string {
 	return u.Scheme + "://" + u.Host + cut(h.veil.text(u.EscapedPath()), 200)

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -147,10 +148,7 @@ func (c clock) format(t time.Time, up bool) string {
 		}
 		return strconv.FormatInt(t.Unix()*perSecond+int64(t.Nanosecond())/int64(unit), 10)
 	}
-	layout := c.layout
-	if layout == "" {
-		layout = time.RFC3339
-	}
+	layout := cmp.Or(c.layout, time.RFC3339)
 	text := t.Format(layout)
 	shown, err := time.Parse(layout, text)
 	if !up || err != nil || !shown.Before(t) {

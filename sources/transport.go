@@ -42,11 +42,11 @@ type Transport struct {
 	options TransportOptions
 	proxy   func(*http.Request) (*url.URL, error)
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what is below
 	now     *http.Transport
 	files   [][]byte // what now was made of
 	looked  time.Time
-	warning string // that was told
+	warning warning
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -119,19 +119,11 @@ func (t *Transport) current(look bool) *http.Transport {
 			t.now, t.files = made, files
 		}
 	}
-	t.warn(err)
-	return t.now
-}
-
-func (t *Transport) warn(err error) {
-	text := ""
 	if err != nil {
-		text = err.Error()
+		err = fmt.Errorf("%w; what they held before stays in use", err)
 	}
-	if text != t.warning && err != nil && t.options.Warn != nil {
-		t.options.Warn(fmt.Errorf("%w; what they held before stays in use", err))
-	}
-	t.warning = text
+	t.warning.tell(err, t.options.Warn)
+	return t.now
 }
 
 func same(a, b [][]byte) bool {

@@ -1,6 +1,7 @@
 package sources
 
 import (
+	"cmp"
 	"encoding/json"
 	"html"
 	"net/url"
@@ -35,12 +36,7 @@ func (v veil) with(texts ...string) veil {
 	for _, s := range texts {
 		forms = append(forms, s, url.PathEscape(s), url.QueryEscape(s), jsonEscape(s))
 	}
-	slices.SortFunc(forms, func(a, b string) int {
-		if d := len(b) - len(a); d != 0 {
-			return d
-		}
-		return strings.Compare(a, b)
-	})
+	slices.SortFunc(forms, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	v.secrets = nil
 	for _, s := range slices.Compact(forms) {
 		if s != "" {
@@ -61,15 +57,22 @@ func jsonEscape(s string) string {
 // text is s without secrets, on one line. Of a text that holds one in a disguise nothing is shown.
 func (v veil) text(s string) string {
 	s = event.Redact(s, v.secrets...)
-	plain := s
-	for range 3 { // escaped once, and again by who passes it on
-		plain = unescape(plain)
-		spaced := strings.ReplaceAll(plain, "+", " ")
-		if event.Redact(plain, v.secrets...) != plain || event.Redact(spaced, v.secrets...) != spaced {
-			return "[redacted]"
-		}
+	if v.disguised(s) {
+		return "[redacted]"
 	}
 	return printable(s)
+}
+
+// disguised reports whether a text holds a secret in a form that is not found byte for byte.
+func (v veil) disguised(s string) bool {
+	for range 3 { // escaped once, and again by who passes it on
+		s = unescape(s)
+		spaced := strings.ReplaceAll(s, "+", " ")
+		if event.Redact(s, v.secrets...) != s || event.Redact(spaced, v.secrets...) != spaced {
+			return true
+		}
+	}
+	return false
 }
 
 var escaped = regexp.MustCompile(`%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\.`)
