@@ -230,6 +230,8 @@ func transportTrouble(err error, took time.Duration) string {
 		err = e.Err // without the URL, whose query may hold secrets
 	}
 	took = took.Round(time.Millisecond)
+	text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
+	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
 	var timeout interface{ Timeout() bool }
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -244,14 +246,12 @@ func transportTrouble(err error, took time.Duration) string {
 		return fmt.Sprintf("cut off after %v", took)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no answer within %v", took)
-	}
-	text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
-	if _, noTLS := errors.AsType[tls.RecordHeaderError](err); noTLS || errors.Is(err, http.ErrSchemeMismatch) {
-		text = "what listens there does not speak TLS; is http:// meant?"
-	} else if strings.HasPrefix(text, "malformed HTTP") { // net/http has no name for it
-		text += "; is it a web server that listens there?"
-	} else if strings.HasPrefix(text, "readLoopPeekFailLocked") { // nor for this
-		text = "what listens there speaks unasked; is it a web server that listens there?"
+	case noTLS, errors.Is(err, http.ErrSchemeMismatch):
+		return "what listens there does not speak TLS; is http:// meant?"
+	case strings.HasPrefix(text, "malformed HTTP"): // net/http has no name for it
+		return text + "; is it a web server that listens there?"
+	case strings.HasPrefix(text, "readLoopPeekFailLocked"): // nor for this
+		return "what listens there speaks unasked; is it a web server that listens there?"
 	}
 	return text
 }
