@@ -14,6 +14,7 @@ import (
 const (
 	statusEvery = 10 * time.Second // at most
 	maxStatus   = 250              // bytes; what is beyond would be cut somewhere else
+	healthTime  = 5 * time.Second  // for a look at the health: a store that does not answer by then is not healthy
 )
 
 // Notifier tells systemd how the service does (sd_notify(3)). Where systemd did not start the process it does nothing. What it
@@ -79,8 +80,9 @@ func (n *Notifier) Tell(ctx context.Context, s *Server) error {
 }
 
 // Watchdog tells systemd that the service is alive, twice in the time that systemd allows, for as long as healthy returns nil,
-// until ctx ends. While it returns an error the status names it, and systemd ends the service when its time is over.
-func (n *Notifier) Watchdog(ctx context.Context, healthy func() error) error {
+// until ctx ends. While it returns an error the status names it, it is asked more often, so that a disk that stands still for a moment
+// ends nothing, and systemd ends the service when its time is over.
+func (n *Notifier) Watchdog(ctx context.Context, healthy func(context.Context) error) error {
 	limit, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
 		return fmt.Errorf("reading what systemd asks of the watchdog: %w", err)
@@ -88,20 +90,27 @@ func (n *Notifier) Watchdog(ctx context.Context, healthy func() error) error {
 	if limit == 0 {
 		return nil
 	}
-	tick := time.NewTicker(limit / 2)
-	defer tick.Stop()
 	for {
-		if err := healthy(); err != nil {
+		wait := limit / 2
+		if err := askHealth(ctx, healthy); err != nil {
 			n.unhealthy(err)
+			wait = limit / 20
 		} else {
 			notify(daemon.SdNotifyWatchdog)
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil
 		}
 	}
+}
+
+// askHealth asks healthy, which gives up when ctx ends, for a time that is bounded.
+func askHealth(ctx context.Context, healthy func(context.Context) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, healthTime, fmt.Errorf("the store has not answered within %s", healthTime))
+	defer cancel()
+	return healthy(ctx)
 }
 
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }

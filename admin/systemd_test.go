@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tidings/event"
@@ -92,7 +93,7 @@ func TestWatchdog(t *testing.T) {
 	ended := make(chan error, 1)
 	began := time.Now()
 	go func() {
-		ended <- NewNotifier().Watchdog(ctx, func() error {
+		ended <- NewNotifier().Watchdog(ctx, func(context.Context) error {
 			if sick.Load() {
 				return errors.New("source s makes no progress")
 			}
@@ -127,7 +128,7 @@ func TestWithoutSystemd(t *testing.T) {
 	n := NewNotifier()
 	n.Ready()
 	n.Status("x")
-	if err := n.Watchdog(t.Context(), func() error { panic("asked") }); err != nil {
+	if err := n.Watchdog(t.Context(), func(context.Context) error { panic("asked") }); err != nil {
 		t.Error(err)
 	}
 	if err := n.Tell(t.Context(), nil); err != nil {
@@ -137,4 +138,18 @@ func TestWithoutSystemd(t *testing.T) {
 	if err := n.Watchdog(t.Context(), nil); err == nil {
 		t.Error("a limit that is no number was taken")
 	}
+}
+
+// A disk that stands still must not keep a monitor waiting, nor systemd in the dark.
+func TestALookAtTheHealthIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		err := askHealth(t.Context(), func(ctx context.Context) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		if took := time.Since(began); took != healthTime || err == nil || err.Error() != "the store has not answered within 5s" {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
 }

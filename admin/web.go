@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,7 +23,7 @@ import (
 type Web struct {
 	Server  *Server // whose status it tells; with Live
 	Metrics *Metrics
-	Healthy func(context.Context) error // what keeps the daemon from making progress
+	Healthy func(context.Context) error // what keeps the daemon from making progress; it gives up when its context ends
 	Listen  string                      // as configured
 }
 
@@ -32,7 +31,6 @@ type Web struct {
 const (
 	maxConns   = 64 // at once; a further one is closed
 	maxScrapes = 4  // at once; a further one is told to come again
-	healthTime = 5 * time.Second
 )
 
 // ListenWeb listens on a TCP address. Its errors say what to do.
@@ -63,9 +61,7 @@ func (w *Web) handler(addr net.Addr) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", w.metrics())
 	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), healthTime)
-		defer cancel()
-		tell(rw, "healthy", w.Healthy(ctx))
+		tell(rw, "healthy", askHealth(r.Context(), w.Healthy))
 	})
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, _ *http.Request) { tell(rw, "ready", w.ready()) })
 	ours := w.ours(addr)

@@ -220,9 +220,9 @@ func (s *Store) Close() error {
 // reason than a full disk, or the file can't be opened again. Nothing works from then on; the process should end.
 func (s *Store) Failed() <-chan error { return s.failed }
 
-// Ping passes through the writer and writes nothing: it answers when the writer does.
+// Ping passes through the writer and writes nothing: it answers when the writer does, or with an error when ctx ends before.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.do(ctx, func(*batch) error { return nil })
+	return s.send(ctx, &request{prepare: func(*batch) error { return nil }, left: ctx.Done()})
 }
 
 // view runs fn in a reading transaction. fn must be short, and must copy what it keeps.

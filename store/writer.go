@@ -26,6 +26,7 @@ type request struct {
 	size    int // about how many bytes it writes
 	err     error
 	done    chan error
+	left    <-chan struct{} // closed: nobody waits for the answer any more; nil: the outcome is worth the wait
 }
 
 // do hands prepare to the writer and waits for the answer. ctx only bounds the handing over: once the writer has a request, the
@@ -49,6 +50,8 @@ func (s *Store) send(ctx context.Context, r *request) error {
 	select {
 	case err := <-r.done:
 		return err
+	case <-r.left:
+		return context.Cause(ctx)
 	case <-s.stopped:
 		select { // answered by the writer's last act
 		case err := <-r.done:

@@ -83,7 +83,7 @@ func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, start 
 	if monitors != nil {
 		g.Go(func() error { return web.Serve(ctx, monitors) })
 	}
-	g.Go(func() error { return systemd.Watchdog(ctx, func() error { return e.healthy(ctx) }) })
+	g.Go(func() error { return systemd.Watchdog(ctx, e.healthy) })
 	g.Go(func() error { return systemd.Tell(ctx, server) })
 	systemd.Ready()
 	g.Go(func() error {
