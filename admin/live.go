@@ -21,7 +21,7 @@ type SourceLive struct {
 	LastSuccess time.Time
 	NextPoll    time.Time
 	Error       string // of the last poll; empty when it went well
-	Listed      uint64
+	Listed      uint64 // by polls that have ended
 	New         uint64
 }
 
@@ -65,11 +65,15 @@ func (l *Live) Notify(n event.Notice) {
 			s.Health, s.Error = event.SourceOK, ""
 			s.LastSuccess, s.NextPoll = n.At, n.Next
 			s.Listed += uint64(n.Listed)
-			s.New += uint64(n.New)
 		}
 	case event.PollFailed:
 		if s, ok := l.sources[n.Source]; ok {
 			s.Health, s.Error, s.NextPoll = n.Health, oneLine(n.Err), n.Next
+			s.Listed += uint64(n.Listed)
+		}
+	case event.TakenIn:
+		if s, ok := l.sources[n.Source]; ok {
+			s.New += uint64(len(n.Events))
 		}
 	case event.Attempted:
 		if _, ok := l.sinks[n.Sink]; ok {

@@ -156,7 +156,7 @@ func TestMetricsSayWhatHappened(t *testing.T) {
 	m.store.sources[0].Gaps = []event.Gap{{Found: time.Unix(1000, 0)}, {Found: time.Unix(2000, 0)}}
 	m.store.sinks[0] = event.SinkStats{Name: "app", State: event.SinkState{Health: event.Down}, Owed: 9, Oldest: now.Add(-time.Hour), Retrying: 2, InFlight: 1, Dead: 5}
 	m.store.stats = event.StoreStats{Size: 30, Used: 20, Free: 40, Events: 8, IDs: 11, Full: "it is full", Limit: event.LimitSize, Clock: "it is 1970"}
-	m.Server.Position = func([]byte) time.Time { return time.Unix(3000, 500e6) }
+	m.Server.Position = func([]byte) Standing { return Standing{Position: new(time.Unix(3000, 500e6))} }
 
 	want := map[string]float64{
 		`tidings_source_polls_total{outcome="ok",source="flatpeak"}`:        1,

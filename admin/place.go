@@ -22,7 +22,7 @@ func (s *Server) places() (map[string]Place, error) {
 	for _, src := range sources {
 		place := Place{Identity: src.Identity, Polled: src.Position != nil}
 		if s.Position != nil {
-			place.Newest = instant(s.Position(src.Position))
+			place.Newest = s.Position(src.Position).Position
 		}
 		places[src.Name] = place
 	}

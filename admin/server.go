@@ -51,9 +51,8 @@ type Server struct {
 	Live    *Live  // nil where no daemon runs: a command on the store of a stopped one
 	Version string // of the program
 
-	// Position reads the time of the newest event seen from a stored position, zero where it tells none; nil tells none ever.
-	Position func(position []byte) time.Time
-	Log      *slog.Logger // told what people changed; nil tells nobody
+	Position func(position []byte) Standing // reads a stored position; nil: nothing is told of any
+	Log      *slog.Logger                   // told what people changed; nil tells nobody
 }
 
 // Limits of the control socket. Its users may open the store anyway; the limits keep a mistake small.

@@ -26,12 +26,22 @@ type SourceStatus struct {
 	State       string     `json:"state"`        // an event.SourceHealth, StateStarting before the first poll has ended, or StateStopped
 	LastSuccess *time.Time `json:"last_success"` // the end of the last poll that went well in this run
 	NextPoll    *time.Time `json:"next_poll"`
-	Position    *time.Time `json:"position"` // time of the newest event that was seen
-	Lag         *float64   `json:"lag"`      // seconds since the source was last known caught up
-	Error       string     `json:"error"`    // of the last poll; empty when that went well
-	Listed      uint64     `json:"listed"`   // in this run, repeats included
-	New         uint64     `json:"new"`      // in this run
-	Gaps        int        `json:"gaps"`     // ever
+	Standing
+	Lag    *float64 `json:"lag"`    // seconds since the source was last known caught up
+	Error  string   `json:"error"`  // of the last poll; empty when that went well
+	Listed uint64   `json:"listed"` // by polls that have ended in this run, repeats included
+	New    uint64   `json:"new"`    // in this run
+	Gaps   int      `json:"gaps"`   // ever
+}
+
+// Standing is where a source, or one of its feeds, stands in its API's list, as far as the store knows.
+type Standing struct {
+	Position *time.Time          `json:"position"`          // time of the newest event that was seen
+	LastID   string              `json:"last_id,omitempty"` // of that event, shortened
+	Cursor   string              `json:"cursor,omitempty"`  // where the list goes on, where its API gives such a thing; shortened
+	Walking  bool                `json:"walking,omitempty"` // a long way back is being caught up
+	Lost     bool                `json:"lost,omitempty"`    // the API no longer knew the place, and it was not found again yet
+	Feeds    map[string]Standing `json:"feeds,omitempty"`   // where there are several
 }
 
 // SinkStatus is a sink's part of Status.
@@ -149,7 +159,7 @@ func (s *Server) source(st event.SourceStats, now time.Time) (SourceStatus, bool
 	}
 	entry := SourceStatus{State: StateStopped, Gaps: st.GapCount}
 	if s.Position != nil {
-		entry.Position = instant(s.Position(st.Position))
+		entry.Standing = s.Position(st.Position)
 	}
 	if s.Live == nil {
 		return entry, true

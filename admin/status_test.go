@@ -28,13 +28,18 @@ func TestStatusDocument(t *testing.T) {
 			stats:   event.StoreStats{Path: "/d/store.db", Size: 10, Used: 5, Events: 2, IDs: 9, Free: 7},
 		}
 		live := NewLive(topology())
-		server := &Server{Store: store, Live: live, Position: func(position []byte) time.Time {
+		server := &Server{Store: store, Live: live, Position: func(position []byte) Standing {
 			if string(position) != "p" {
-				return time.Time{}
+				return Standing{}
 			}
-			return start.Add(-time.Hour)
+			return Standing{
+				Position: new(start.Add(-time.Hour)), LastID: "evt_1",
+				Feeds: map[string]Standing{"deals": {Cursor: "c", Walking: true}, "notes": {Lost: true}},
+			}
 		}}
-		live.Notify(event.Polled{Source: "flatpeak", At: start, Listed: 10, New: 4, Repeated: 6, Next: start.Add(time.Minute)})
+		live.Notify(event.TakenIn{Source: "flatpeak", Events: make([]event.Event, 4)})
+		live.Notify(event.PollFailed{Source: "flatpeak", Listed: 3, Repeated: 1}) // what it took in counts
+		live.Notify(event.Polled{Source: "flatpeak", At: start, Listed: 7, New: 2, Repeated: 5, Next: start.Add(time.Minute)})
 		live.Notify(event.Attempted{Sink: "app", Outcome: event.Retry, Reason: "answered 503"})
 		live.Notify(event.Polled{Source: "nobody"})
 		live.Notify(event.Attempted{Sink: "nobody"})
@@ -49,7 +54,8 @@ func TestStatusDocument(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := `{"ok":true,"message":"all is well","sources":{` +
-			`"flatpeak":{"state":"ok","last_success":"2000-01-01T00:00:00Z","next_poll":"2000-01-01T00:01:00Z","position":"1999-12-31T23:00:00Z","lag":1.5,"error":"","listed":10,"new":4,"gaps":3},` +
+			`"flatpeak":{"state":"ok","last_success":"2000-01-01T00:00:00Z","next_poll":"2000-01-01T00:01:00Z","position":"1999-12-31T23:00:00Z","last_id":"evt_1",` +
+			`"feeds":{"deals":{"position":null,"cursor":"c","walking":true},"notes":{"position":null,"lost":true}},"lag":1.5,"error":"","listed":10,"new":4,"gaps":3},` +
 			`"stripe":{"state":"starting","last_success":null,"next_poll":null,"position":null,"lag":null,"error":"","listed":0,"new":0,"gaps":0}},` +
 			`"sinks":{"app":{"state":"up","owed":4,"oldest":"2000-01-01T00:00:01Z","retrying":2,"dead":0,"error":"answered 503","held_until":null}},` +
 			`"store":{"path":"/d/store.db","size":10,"used":5,"events":2,"ids":9,"free":7}}`

@@ -115,6 +115,7 @@ func (m *morgue) serve() {
 	m.t.Helper()
 	st := m.open(false)
 	live := admin.NewLive(m.topo)
+	live.Notify(event.TakenIn{Source: "flatpeak", Events: make([]event.Event, 4)})
 	live.Notify(event.Polled{Source: "flatpeak", At: time.Now(), Listed: 9, New: 4, Next: time.Now().Add(90 * time.Second)})
 	l, err := admin.Listen(filepath.Join(m.dir, "control.sock"))
 	if err != nil {

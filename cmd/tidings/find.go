@@ -92,7 +92,7 @@ func withAdmin(cmd *cobra.Command, use func(context.Context, *admin.Client) erro
 	if err != nil {
 		return err
 	}
-	server := &admin.Server{Store: st, Version: version, Position: newest}
+	server := &admin.Server{Store: st, Version: version, Position: standing}
 	err = use(cmd.Context(), admin.Local(server.Handler()))
 	if closed := st.Close(); err == nil && closed != nil {
 		err = fmt.Errorf("close the store: %w", closed)

@@ -66,7 +66,7 @@ func runDaemon(ctx context.Context, cfg *config.Config, log *slog.Logger, start 
 	if err != nil {
 		return err
 	}
-	server := &admin.Server{Store: e.store, Live: e.live, Version: version, Position: newest, Log: log}
+	server := &admin.Server{Store: e.store, Live: e.live, Version: version, Position: standing, Log: log}
 	web := &admin.Web{Server: server, Metrics: metrics, Healthy: e.healthy, Listen: cfg.Web.Listen}
 	var monitors net.Listener
 	if cfg.Web.Listen != "" {

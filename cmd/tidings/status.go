@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -25,8 +26,10 @@ func newStatusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show how sources, sinks and the store do",
 		Long: `Shows how every source and every sink does, and what is wrong. Beside a running daemon it asks that; else it reads the
-store, which does not know what only a daemon knows (last polls, the next ones). POSITION is the time of the newest event that
-was seen, LAG the time since the source was last known caught up. LISTED and NEW count since the daemon's start.
+store, which does not know what only a daemon knows (last polls, the next ones).
+
+LAG is the time since the last poll that went well: then the source was caught up. POSITION is the age of the newest event that was
+seen, PLACE the API's cursor or that event's id, in short. LISTED and NEW count since the daemon's start, GAPS since ever.
 
 With --check it prints one line for a monitor and exits 0 (all is well), 1 (a person should look) or 2 (events are not
 coming in or not going out, or no daemon runs).`,
@@ -77,27 +80,36 @@ func checkStatus(cmd *cobra.Command) error {
 // printStatus shows a status to a person.
 func printStatus(out io.Writer, status admin.Status, now time.Time) error {
 	colour := admin.Colour(out)
-	if _, err := fmt.Fprintf(out, "%s.\n\n", capital(cut(printable(status.Message), 400))); err != nil {
+	told := cut(printable(status.Message), 600)
+	if _, err := fmt.Fprintf(out, "%s.\n\n", capital(told)); err != nil {
 		return err
 	}
 
 	sources := &table{colour: colour}
-	sources.add("", "SOURCE", "STATE", "LAST SUCCESS", "NEXT POLL", "POSITION", "LAG", "LISTED", "NEW", "GAPS", "ERROR")
+	sources.add("", "SOURCE", "STATE", "LAG", "NEXT POLL", "POSITION", "PLACE", "LISTED", "NEW", "GAPS")
 	for _, name := range slices.Sorted(maps.Keys(status.Sources)) {
 		s := status.Sources[name]
-		sources.add(stateColour(s.State), name, s.State, ago(s.LastSuccess, now), ago(s.NextPoll, now), ago(s.Position, now), lag(s.Lag),
-			strconv.FormatUint(s.Listed, 10), strconv.FormatUint(s.New, 10), strconv.Itoa(s.Gaps), cut(s.Error, 100))
+		listed, taken := strconv.FormatUint(s.Listed, 10), strconv.FormatUint(s.New, 10)
+		if s.State == admin.StateStopped {
+			listed, taken = "-", "-"
+		}
+		sources.add(stateColour(s.State), name, s.State, lag(s.Lag), coming(s.NextPoll, now), ago(s.Position, now), placeWord(s.Standing),
+			listed, taken, strconv.Itoa(s.Gaps))
+		sources.note(unsaid(s.Error, told))
+		for _, feed := range slices.Sorted(maps.Keys(s.Feeds)) {
+			sources.add("", "  "+feed, "", "", "", ago(s.Feeds[feed].Position, now), placeWord(s.Feeds[feed]), "", "", "")
+		}
 	}
 	sinks := &table{colour: colour}
-	sinks.add("", "SINK", "STATE", "OWED", "OLDEST", "RETRYING", "DEAD", "ERROR")
+	sinks.add("", "SINK", "STATE", "OWED", "OLDEST", "RETRYING", "DEAD")
 	for _, name := range slices.Sorted(maps.Keys(status.Sinks)) {
 		s := status.Sinks[name]
 		state := s.State
 		if s.HeldUntil != nil {
 			state += ", next try " + ago(s.HeldUntil, now) // the sink asked for that
 		}
-		sinks.add(stateColour(s.State), name, state, strconv.FormatUint(s.Owed, 10), ago(s.Oldest, now),
-			strconv.Itoa(s.Retrying), strconv.Itoa(s.Dead), cut(s.Error, 100))
+		sinks.add(stateColour(s.State), name, state, strconv.FormatUint(s.Owed, 10), ago(s.Oldest, now), strconv.Itoa(s.Retrying), strconv.Itoa(s.Dead))
+		sinks.note(unsaid(s.Error, told))
 	}
 	for _, t := range []*table{sources, sinks} {
 		if len(t.rows) == 1 {
@@ -122,13 +134,55 @@ func lag(seconds *float64) string {
 	return recipe.FormatDuration(time.Duration(*seconds * float64(time.Second)).Round(time.Second))
 }
 
-// newest reads from a stored position when the newest event that was seen happened; zero where it does not say.
-func newest(position []byte) time.Time {
+// coming says when something is to be; what should have been is being done.
+func coming(t *time.Time, now time.Time) string {
+	if t != nil && !t.After(now) {
+		return "now"
+	}
+	return ago(t, now)
+}
+
+// unsaid is an error in short, unless what was told has it already.
+func unsaid(text, told string) string {
+	if text = printable(text); strings.Contains(told, text) {
+		return ""
+	}
+	return cut(text, 200)
+}
+
+// placeWord says in a word where a list stands.
+func placeWord(s admin.Standing) string {
+	switch {
+	case s.Lost:
+		return "lost"
+	case s.Walking:
+		return "catching up"
+	}
+	return cmp.Or(s.Cursor, s.LastID, "-")
+}
+
+// standing reads where a source stands from its stored position.
+func standing(position []byte) admin.Standing {
 	place, err := poller.Describe(position)
 	if err != nil {
-		return time.Time{} // the poller tells that it can't go on from it
+		return admin.Standing{} // the poller tells that it can't go on from it
 	}
-	return place.Time
+	return standingOf(place)
+}
+
+func standingOf(p poller.Place) admin.Standing {
+	cursor, _, _ := strings.Cut(p.Cursor, "?") // the query of a link may hold a credential
+	s := admin.Standing{LastID: short(p.Newest), Cursor: short(cursor), Walking: p.Walking, Lost: p.Lost}
+	if !p.Time.IsZero() {
+		s.Position = new(p.Time.UTC().Truncate(time.Millisecond))
+	}
+	for _, feed := range p.Feeds {
+		if s.Feeds == nil {
+			s.Feeds = map[string]admin.Standing{}
+		}
+		s.Feeds[feed.Name] = standingOf(feed)
+	}
+	return s
 }
 
 func stateColour(state string) string {

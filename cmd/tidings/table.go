@@ -21,11 +21,23 @@ type table struct {
 	colour bool
 	rows   [][]string
 	codes  []string // of each row's state, which is its second column; "" for none
+	notes  map[int]string
 }
 
 func (t *table) add(code string, cells ...string) {
 	t.rows = append(t.rows, cells)
 	t.codes = append(t.codes, code)
+}
+
+// note adds a line below the last row, which takes part in no column; an empty one adds none.
+func (t *table) note(text string) {
+	if text == "" {
+		return
+	}
+	if t.notes == nil {
+		t.notes = map[int]string{}
+	}
+	t.notes[len(t.rows)-1] = text
 }
 
 // plain is the terminal's own colour. Every cell of a coloured column gets a code of the same length, so that the columns
@@ -52,10 +64,16 @@ func (t *table) print(out io.Writer) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	row := 0
 	for line := range strings.Lines(buf.String()) {
-		if _, err := fmt.Fprintln(out, strings.TrimRight(line, " \n")); err != nil {
+		text := strings.TrimRight(line, " \n")
+		if note := t.notes[row]; note != "" {
+			text += "\n    " + printable(note)
+		}
+		if _, err := fmt.Fprintln(out, text); err != nil {
 			return err
 		}
+		row++
 	}
 	return nil
 }
