@@ -62,7 +62,12 @@ func newDemoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Show the whole job, with simulated APIs and three sinks",
 		Long: `Shows the whole job with no account, key or file: a simulated API, the daemon, and three sinks: an HTTP endpoint that
-refuses now and then, a file, and a program. All of it lives in a temporary directory and on loopback.`,
+refuses now and then, a file, and a program. All of it lives in a temporary directory, which stays, and on loopback.
+
+Each line is an event and what each sink said to it. At the end, TAKEN IN is how many events there were, and REPEATED BY THE API how
+often one was listed again, which makes no second delivery.`,
+		Example: `  tidings demo --for 10s
+  tidings demo --preset stripe`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if length < 0 {
@@ -76,7 +81,7 @@ refuses now and then, a file, and a program. All of it lives in a temporary dire
 		},
 	}
 	cmd.Flags().StringVar(&preset, "preset", "flatpeak", "the `NAME` of the preset that polls: "+strings.Join(simulatedNames(), ", "))
-	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this long (default: at Ctrl-C)")
+	cmd.Flags().DurationVar(&length, "for", 0, "end by itself after this `TIME`, such as 10s (default: at Ctrl-C)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print nothing but the summary, as JSON")
 	return cmd
 }
@@ -162,13 +167,15 @@ func demoFiles(dir string, api simulated, app string) (*config.Config, error) {
 
 // demoSummary is what the demo says at its end, by --json as well.
 type demoSummary struct {
-	Directory string `json:"directory"`
-	Source    struct {
-		Listed   int `json:"listed"`
-		TakenIn  int `json:"taken_in"`
-		Repeated int `json:"repeated"`
-	} `json:"source"`
-	Sinks map[string]demoSink `json:"sinks"`
+	Directory string              `json:"directory"`
+	Source    demoSource          `json:"source"`
+	Sinks     map[string]demoSink `json:"sinks"`
+}
+
+type demoSource struct {
+	Listed   int `json:"listed"`
+	TakenIn  int `json:"taken_in"`
+	Repeated int `json:"repeated"`
 }
 
 type demoSink struct {
@@ -185,8 +192,7 @@ func (p *demoPrinter) summary(e *engine, dir string) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := demoSummary{Directory: dir, Sinks: map[string]demoSink{}}
-	s.Source.Listed, s.Source.TakenIn, s.Source.Repeated = p.listed, p.takenIn, p.repeated
+	s := demoSummary{Directory: dir, Source: p.counted(), Sinks: map[string]demoSink{}}
 	for _, sink := range stats {
 		c := p.counts[sink.Name]
 		s.Sinks[sink.Name] = demoSink{c.delivered, c.retried, sink.Owed, sink.Dead}

@@ -22,10 +22,12 @@ type demoPrinter struct {
 	source string
 	sinks  []string // in the order of the configuration
 
-	mu                        sync.Mutex
-	rows                      map[string]map[string]string // event -> sink -> what it said; only rows that wait for a sink
-	listed, takenIn, repeated int
-	counts                    map[string]demoCount
+	mu       sync.Mutex
+	rows     map[string]map[string]string // event -> sink -> what it said; only rows that wait for a sink
+	takenIn  int                          // by a poll that has not ended, too: its events are delivered already
+	notNew   int                          // listed by polls that have ended, and not taken in
+	repeated int                          // of these, known already
+	counts   map[string]demoCount
 }
 
 type demoCount struct{ delivered, retried int }
@@ -34,7 +36,6 @@ const (
 	green  = "32"
 	yellow = "33"
 	red    = "31"
-	bold   = "1"
 	dim    = "2"
 )
 
@@ -67,14 +68,14 @@ func (p *demoPrinter) intro(about, dir string, length time.Duration) {
 	if length > 0 {
 		end = fmt.Sprintf("it ends after %s", length)
 	}
-	p.printf(`%s  A simulated %s is polled every second; %s.
+	p.printf(`A simulated %s is polled every second; %s.
 Each of its events goes to three sinks:
   app      an HTTP endpoint that refuses one request in five
   archive  a file, one JSON line an event
   script   a program, run for each event
 Everything is in %s
 
-`, p.paint(bold, "tidings demo"), about, end, dir)
+`, about, end, dir)
 }
 
 // notify is called from several goroutines at once.
@@ -82,9 +83,10 @@ func (p *demoPrinter) notify(n event.Notice) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch n := n.(type) {
+	case event.TakenIn:
+		p.takenIn += len(n.Events)
 	case event.Polled:
-		p.listed += n.Listed
-		p.takenIn += n.New
+		p.notNew += n.Listed - n.New
 		p.repeated += n.Repeated
 	case event.PollFailed:
 		p.line(n.At, p.paint(red, "poll failed: "+n.Err.Error()))
@@ -101,6 +103,10 @@ func (p *demoPrinter) notify(n event.Notice) {
 	}
 }
 
+func (p *demoPrinter) counted() demoSource {
+	return demoSource{Listed: p.takenIn + p.notNew, TakenIn: p.takenIn, Repeated: p.repeated}
+}
+
 func (p *demoPrinter) attempted(a event.Attempted) {
 	c := p.counts[a.Sink]
 	switch a.Outcome {
@@ -112,7 +118,7 @@ func (p *demoPrinter) attempted(a event.Attempted) {
 	p.counts[a.Sink] = c
 
 	said := a.Sink + " " + p.outcome(a)
-	facts := fmt.Sprintf("%-26s %s", a.Type, p.paint(dim, short(a.ID)))
+	facts := fmt.Sprintf("%-25s %s", cut(a.Type, 25), p.paint(dim, short(a.ID)))
 	row := p.rows[a.ID]
 	switch {
 	case a.Number == 1 && row == nil:
@@ -123,7 +129,7 @@ func (p *demoPrinter) attempted(a event.Attempted) {
 	case row != nil: // its line waits for another sink still
 		row[a.Sink] += ", then " + p.outcome(a)
 	default:
-		p.line(a.At, facts+"   "+said)
+		p.line(a.At, facts+"  "+said)
 		return
 	}
 	if len(row) < len(p.sinks) {
@@ -134,13 +140,13 @@ func (p *demoPrinter) attempted(a event.Attempted) {
 	for _, sink := range p.sinks {
 		cells = append(cells, row[sink])
 	}
-	p.line(a.At, facts+"   "+strings.Join(cells, "   "))
+	p.line(a.At, facts+"  "+strings.Join(cells, "  "))
 }
 
 func (p *demoPrinter) outcome(a event.Attempted) string {
 	reason := a.Reason
-	if _, after, found := strings.Cut(reason, " answered "); found {
-		reason = after
+	if _, after, found := strings.Cut(reason, " answered "); found { // the status alone, so that a line fits into 80 columns
+		reason, _, _ = strings.Cut(after, " ")
 	}
 	switch a.Outcome {
 	case event.Delivered:
