@@ -48,7 +48,7 @@ func monitor(t *testing.T) *monitored {
 		Server: &Server{Store: m.store, Live: m.live, Version: "1.2.3"}, Metrics: NewMetrics(topology),
 		Healthy: func(context.Context) error { return m.why }, Listen: "127.0.0.1:0",
 	}
-	l, err := ListenWeb(t.Context(), m.Listen)
+	l, err := ListenTCP(t.Context(), m.Listen, "web.listen")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,14 +33,15 @@ const (
 	maxScrapes = 4  // at once; a further one is told to come again
 )
 
-// ListenWeb listens on a TCP address. Its errors say what to do.
-func ListenWeb(ctx context.Context, address string) (net.Listener, error) {
+// ListenTCP listens on a TCP address that the user gave in setting. Its errors say what to do.
+func ListenTCP(ctx context.Context, address, setting string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err == nil {
 		return l, nil
 	}
 	why := ""
 	dns, isDNS := errors.AsType[*net.DNSError](err)
+	_, isAddress := errors.AsType[*net.AddrError](err)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		why = "another program listens there; stop that one, or take another port"
@@ -50,10 +51,12 @@ func ListenWeb(ctx context.Context, address string) (net.Listener, error) {
 		why = "the system allows this port to root alone; take one from 1024 on"
 	case isDNS:
 		why = fmt.Sprintf("the name %s has no address", dns.Name)
+	case isAddress:
+		why = "it takes an address and a port, such as 127.0.0.1:9480"
 	default:
-		return nil, fmt.Errorf("listen on %s (web.listen): %w", address, err)
+		return nil, fmt.Errorf("listen on %s (%s): %w", address, setting, err)
 	}
-	return nil, fmt.Errorf("can't listen on %s (web.listen): %s", address, why)
+	return nil, fmt.Errorf("can't listen on %s (%s): %s", address, setting, why)
 }
 
 // handler answers on a listener at addr.

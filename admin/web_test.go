@@ -113,8 +113,8 @@ func TestWebRefusesRebinding(t *testing.T) {
 	}
 }
 
-func TestListenWebSaysWhatToDo(t *testing.T) {
-	l, err := ListenWeb(t.Context(), "127.0.0.1:0")
+func TestListenTCPSaysWhatToDo(t *testing.T) {
+	l, err := ListenTCP(t.Context(), "127.0.0.1:0", "web.listen")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestListenWebSaysWhatToDo(t *testing.T) {
 		l.Addr().String(): fmt.Sprintf("can't listen on %s (web.listen): another program listens there; stop that one, or take another port", l.Addr()),
 		"192.0.2.1:9480":  "can't listen on 192.0.2.1:9480 (web.listen): this machine has no such address; take 127.0.0.1 for this machine alone, or 0.0.0.0 for every interface",
 	} {
-		l, err := ListenWeb(t.Context(), address)
+		l, err := ListenTCP(t.Context(), address, "web.listen")
 		if err == nil {
 			_ = l.Close()
 			t.Errorf("%s can be listened on", address)
@@ -197,7 +197,7 @@ func TestWebEnds(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	l, err := ListenWeb(ctx, "127.0.0.1:0")
+	l, err := ListenTCP(ctx, "127.0.0.1:0", "web.listen")
 	if err != nil {
 		t.Fatal(err)
 	}

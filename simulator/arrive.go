@@ -54,8 +54,8 @@ func (a *account) Backfill(n int, over time.Duration) {
 // Run lets events happen at random moments, rate a second on average, until ctx ends; then it returns nil. The fault "late"
 // says how many of them are listed behind the head, and how far.
 func (a *account) Run(ctx context.Context, rate float64) error {
-	if !(rate > 0 && rate <= maxRate) {
-		return fmt.Errorf("events can't arrive at a rate of %v a second; give one above 0 and up to %d", rate, maxRate)
+	if !(rate > 0 && rate <= MaxRate) {
+		return fmt.Errorf("events can't arrive at a rate of %v a second; give one above 0 and up to %d", rate, MaxRate)
 	}
 	next := time.Now()
 	for {
@@ -75,8 +75,8 @@ func (a *account) Run(ctx context.Context, rate float64) error {
 }
 
 const (
-	maxRate = 100_000
-	maxGap  = 1e9 // seconds; keeps a tiny rate from overflowing a Duration
+	MaxRate = 100_000 // new events a second
+	maxGap  = 1e9     // seconds; keeps a tiny rate from overflowing a Duration
 )
 
 // lateness draws how late an arrival is listed; 0 is in time.

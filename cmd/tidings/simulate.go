@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"tidings/admin"
 	"tidings/simulator"
 )
 
@@ -84,14 +85,17 @@ Scripts can watch and drive each one under NAME/_simulator/: GET events, GET fac
 POST events?n=5&late=2m&type=T, GET and POST faults.
 
 ` + simulator.FaultsHelp(),
+		Example: `  tidings simulate
+  tidings simulate --preset flatpeak,stripe --events 5000 --rate 0
+  tidings simulate --preset flatpeak --faults 429=0.1:3s,5xx=0.05,late=0.1:2m`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			parsed, err := simulator.ParseFaults(faults)
 			if err != nil {
 				return exit(exitUsage, "--faults: %w", err)
 			}
-			if rate < 0 {
-				return exit(exitUsage, "--rate takes how many new events a second there are, or 0 for none")
+			if !(rate >= 0 && rate <= simulator.MaxRate) {
+				return exit(exitUsage, "--rate takes how many new events a second there are, at most %d, or 0 for none", simulator.MaxRate)
 			}
 			if events < 0 {
 				return exit(exitUsage, "--events takes how many events lie in the past, or 0 for none")
@@ -100,9 +104,9 @@ POST events?n=5&late=2m&type=T, GET and POST faults.
 			if err != nil {
 				return exit(exitUsage, "--preset: %w", err)
 			}
-			l, err := net.Listen("tcp", listen)
+			l, err := admin.ListenTCP(cmd.Context(), listen, "--listen")
 			if err != nil {
-				return fmt.Errorf("--listen %s: %w", listen, err)
+				return err
 			}
 			url := "http://" + l.Addr().String()
 			apis := make([]simulated, len(chosen))
@@ -126,9 +130,9 @@ POST events?n=5&late=2m&type=T, GET and POST faults.
 	cmd.Flags().StringSliceVar(&presets, "preset", nil, "the `NAMES` of the presets whose APIs are served, with commas between (default all)")
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:9481", "the `ADDRESS` to listen on")
 	cmd.Flags().IntVar(&events, "events", 250, "how `MANY` events lie in the past 24 hours of each")
-	cmd.Flags().Float64Var(&rate, "rate", 1, "new events a second of each; 0 for none")
-	cmd.Flags().Uint64Var(&seed, "seed", 1, "the seed of ids and payloads")
-	cmd.Flags().StringVar(&faults, "faults", "", "faults on demand, such as late=0.1,429=0.05")
+	cmd.Flags().Float64Var(&rate, "rate", 1, "how `MANY` new events a second each gets; 0 for none")
+	cmd.Flags().Uint64Var(&seed, "seed", 1, "the `NUMBER` that ids and payloads are made from")
+	cmd.Flags().StringVar(&faults, "faults", "", "`FAULTS` on demand, such as late=0.1,429=0.05")
 	return cmd
 }
 
@@ -147,11 +151,11 @@ func simulatedHandler(apis []simulated) http.Handler {
 }
 
 func printSimulated(w io.Writer, url string, apis []simulated, events int, rate float64) {
-	fmt.Fprintf(w, `Simulated APIs listen at %s, each under its preset's name: %d events in its past, about %g new ones a second.
+	fmt.Fprintf(w, `Simulated APIs listen at %s, each under its preset's name: %s in its past, %g a second to come.
 They end with Ctrl-C. This configuration polls them; save it as config.yaml and run "tidings run --config config.yaml":
 
 sources:
-`, url, events, rate)
+`, url, plural(events, "event", "events"), rate)
 	for _, s := range apis {
 		with := withLine(s.api.With(s.url))
 		fmt.Fprintf(w, "  %s:\n    preset: %[1]s\n    with: %s\n    every: 1s\n    start: earliest\n", s.Name, with)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ import (
 func TestSimulateAndRun(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	sim := s.command("simulate", "--preset", "flatpeak", "--listen", "127.0.0.1:0", "--events", "150", "--rate", "5")
+	sim := exec.Command("tidings", "simulate", "--preset", "flatpeak", "--listen", "127.0.0.1:0", "--events", "150", "--rate", "5")
 	stdout, err := sim.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
