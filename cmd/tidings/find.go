@@ -32,13 +32,21 @@ func configPath(cmd *cobra.Command) string {
 func loadConfig(cmd *cobra.Command) (*config.Config, error) {
 	path := configPath(cmd)
 	cfg, err := config.Load(path)
-	if errors.Is(err, os.ErrNotExist) && path == defaultConfig {
-		return nil, exit(exitConfig, "there is no configuration at %s: name one with --config FILE or TIDINGS_CONFIG, or see it all at work with \"tidings demo\"", path)
+	return cfg, unreadable(path, err)
+}
+
+// unreadable says of a configuration that can't be read what to do. Other problems it leaves as they are.
+func unreadable(path string, err error) error {
+	if _, ok := errors.AsType[*config.Errors](err); ok || err == nil {
+		return err
 	}
-	if _, ok := errors.AsType[*config.Errors](err); err != nil && !ok {
-		return nil, &exitError{exitConfig, err}
+	switch {
+	case errors.Is(err, os.ErrNotExist) && path == defaultConfig:
+		err = fmt.Errorf("there is no configuration at %s: name one with --config FILE or TIDINGS_CONFIG, or see it all at work with \"tidings demo\"", path)
+	case errors.Is(err, os.ErrPermission):
+		err = fmt.Errorf("%w; run this as root, or as a member of the group that may", err)
 	}
-	return cfg, err
+	return &exitError{exitConfig, err}
 }
 
 // reached is what a command works on: the running daemon or, where none answers, the file of its store.
@@ -62,9 +70,10 @@ func reach(cmd *cobra.Command) (reached, error) {
 		}
 		return reached{daemon: client}, nil
 	}
-	dataDir, control, err := config.Places(configPath(cmd))
+	path := configPath(cmd)
+	dataDir, control, err := config.Places(path)
 	if err != nil {
-		return reached{}, &exitError{exitConfig, err}
+		return reached{}, unreadable(path, err)
 	}
 	client := admin.Dial(control)
 	if err := client.Ping(cmd.Context()); err != nil {

@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // CRON_TZ and a file sink's timezone work on a machine without zone data
 
@@ -105,30 +106,51 @@ func newRoot() *cobra.Command {
 		Long: `Tidings polls event APIs on a schedule, keeps its place in each of them, takes every event in once,
 and delivers it to local handlers (an HTTP endpoint, a file, a program), each with its own retries.
 
-Start with "tidings demo": it shows the whole job and needs no account, key or file.`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          onlyCommands,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+Start with "tidings demo": it shows the whole job and needs no account, key or file.
+
+Exit codes: 0 done; 1 failed; 64 wrong usage; 69 the daemon can't be reached; 75 try again later; 78 wrong configuration.`,
+		SilenceErrors:              true,
+		SilenceUsage:               true,
+		SuggestionsMinimumDistance: 2,
+		Version:                    version,
+		Args:                       onlyCommands,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate(versionLine())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return exit(exitUsage, "%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.PersistentFlags().String("config", "", "the configuration `FILE` (default $TIDINGS_CONFIG, else /etc/tidings/config.yaml)")
-	root.PersistentFlags().String("socket", "", "`PATH` of the daemon's control socket (default $TIDINGS_SOCKET, else what the configuration says)")
-	root.AddCommand(
-		newRunCommand(), newOnceCommand(), newCheckCommand(), newDemoCommand(), newSimulateCommand(),
-		newStatusCommand(), newDeadCommand(), newPauseCommand(), newResumeCommand(), newStoreCommand(), newPresetsCommand(), newProbeCommand(), newVersionCommand(),
-	)
+	for _, cmd := range []*cobra.Command{newRunCommand(), newOnceCommand()} {
+		addConfigFlag(cmd)
+		root.AddCommand(cmd)
+	}
+	for _, cmd := range []*cobra.Command{
+		newCheckCommand(), newStatusCommand(), newDeadCommand(), newPauseCommand(), newResumeCommand(), newStoreCommand(), newProbeCommand(),
+	} {
+		addConfigFlag(cmd)
+		cmd.PersistentFlags().String("socket", "", "`PATH` of the daemon's control socket (default $TIDINGS_SOCKET, else what the configuration says)")
+		root.AddCommand(cmd)
+	}
+	root.AddCommand(newDemoCommand(), newSimulateCommand(), newPresetsCommand(), newVersionCommand(), newCompletionCommand())
+	root.SetHelpCommand(newHelpCommand())
 	return root
 }
 
-// onlyCommands refuses what is none of a command's commands.
+func addConfigFlag(cmd *cobra.Command) {
+	cmd.PersistentFlags().String("config", "", "the configuration `FILE` (default $TIDINGS_CONFIG, else /etc/tidings/config.yaml)")
+}
+
+// onlyCommands refuses what is none of a command's commands, and says which may have been meant.
 func onlyCommands(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return exit(exitUsage, "there is no command \"%s %s\"; see %[1]s --help", cmd.CommandPath(), args[0])
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	cmd.SuggestionsMinimumDistance = cmd.Root().SuggestionsMinimumDistance
+	path := cmd.CommandPath()
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		return exit(exitUsage, "there is no command \"%s %s\": did you mean \"%[1]s %[3]s\"?", path, args[0], strings.Join(names, `" or "`+path+" "))
+	}
+	return exit(exitUsage, "there is no command \"%s %s\"; see %[1]s --help", path, args[0])
 }
 
 // noArgs refuses arguments with the exit code for wrong usage.

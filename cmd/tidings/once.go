@@ -29,9 +29,12 @@ func newOnceCommand() *cobra.Command {
 		Use:   "once",
 		Short: "Poll every source once and deliver what is owed, then end",
 		Long: `Makes one pass over every source until it is caught up, then delivers until nothing is due within 5 seconds, or until nothing
-was delivered for 30 seconds.
+was delivered for 30 seconds. It is for cron, and for a look at what a configuration does; beside a running daemon it does nothing.
 
-Exit codes: 0 all done; 75 a source failed or deliveries remain for later; 1 a delivery was given up on.`,
+Exit codes: 0 all done; 1 a delivery was given up on, or a daemon runs; 75 a source failed, deliveries remain for later, or another
+"tidings once" is at work; 78 the configuration is wrong.`,
+		Example: `  tidings once --config config.yaml
+  */10 * * * *  tidings once --config /home/me/tidings/config.yaml    # in a crontab`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd)
@@ -39,8 +42,8 @@ Exit codes: 0 all done; 75 a source failed or deliveries remain for later; 1 a d
 				return err
 			}
 			err = runOnce(cmd.Context(), cfg, cmd.OutOrStdout(), start)
-			if _, ok := errors.AsType[*store.InUseError](err); ok {
-				return exit(exitFailed, "%w; it polls by itself, so there is nothing to do once beside it", err)
+			if inUse, ok := errors.AsType[*store.InUseError](err); ok && admin.Dial(cfg.Control).Ping(cmd.Context()) == nil {
+				return exit(exitFailed, "the daemon, process %d, polls and delivers by itself: there is nothing to do once beside it", inUse.PID)
 			}
 			return err
 		},

@@ -141,9 +141,10 @@ must be stopped, and the disk needs room for a second store.
 Deliveries that had been made may be made again; what a source lists again is recognised as far as its ids are remembered.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dataDir, _, err := config.Places(configPath(cmd))
+			path := configPath(cmd)
+			dataDir, _, err := config.Places(path)
 			if err != nil {
-				return &exitError{exitConfig, err}
+				return unreadable(path, err)
 			}
 			return repairStore(cmd, storePath(dataDir), repairFlags{asJSON, dryRun, yes, reinit})
 		},
