@@ -6,14 +6,11 @@ import (
 	"tidings/event"
 )
 
-// Due is what the queue hands out at one asking.
-type Due = event.Due
-
 // Queue is what a worker needs of the store. What is handed out is in flight, in memory only, until it is settled or
 // released; nothing in flight is handed out twice.
 type Queue interface {
 	// Next hands out at most fresh deliveries that were never attempted and at most retries ones whose time has come.
-	Next(sink string, fresh, retries int) (Due, error)
+	Next(sink string, fresh, retries int) (event.Due, error)
 	// Probe hands out one delivery to try a sink that is down with: a fresh one, else the failing one attempted longest ago, due or not. None: false.
 	Probe(sink string) (event.Delivery, bool, error)
 	// Settle makes the verdicts durable, together with what others settle at that moment. On an error nothing of it may be

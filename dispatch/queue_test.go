@@ -106,16 +106,16 @@ func (q *queue) sorted() []*owed {
 	return all
 }
 
-func (q *queue) Next(_ string, fresh, retries int) (Due, error) {
+func (q *queue) Next(_ string, fresh, retries int) (event.Due, error) {
 	if stuck := get(q, func() chan struct{} { return q.stuck }); stuck != nil {
 		<-stuck
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.broken != nil {
-		return Due{}, q.broken
+		return event.Due{}, q.broken
 	}
-	var due Due
+	var due event.Due
 	var again []event.Delivery
 	for _, o := range q.sorted() {
 		if o.d.Attempts > 0 {

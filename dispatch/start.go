@@ -73,7 +73,7 @@ func (l *loop) fillFresh() (time.Time, error) {
 	if n <= 0 {
 		return time.Time{}, nil
 	}
-	due, _, err := l.take(n, func(n int) (Due, error) { return l.next(n, 0) })
+	due, _, err := l.take(n, func(n int) (event.Due, error) { return l.next(n, 0) })
 	l.attempt(due.Deliveries, attempted{})
 	if due.More && l.busy < l.Concurrency && len(due.Deliveries) < n {
 		return time.Now(), err
@@ -87,7 +87,7 @@ func (l *loop) fillRetries() (time.Time, error) {
 	if slots <= 0 {
 		return time.Time{}, nil
 	}
-	due, more, err := l.take(slots*l.Batch, func(n int) (Due, error) { return l.next(0, n) })
+	due, more, err := l.take(slots*l.Batch, func(n int) (event.Due, error) { return l.next(0, n) })
 	if err == nil && l.full() {
 		err = l.change(event.SinkState{Health: event.Down, Reason: l.tooMany()})
 		l.release(due.Deliveries)
@@ -102,7 +102,7 @@ func (l *loop) fillRetries() (time.Time, error) {
 
 // take asks for n deliveries in steps, and for no more once it has as many bytes as one batch may have. More says that there may
 // be others that are due. What it took before an error it returns beside it.
-func (l *loop) take(n int, ask func(n int) (Due, error)) (all Due, more bool, err error) {
+func (l *loop) take(n int, ask func(n int) (event.Due, error)) (all event.Due, more bool, err error) {
 	step := n
 	if l.Batch > 1 {
 		step = askStep
@@ -165,7 +165,7 @@ func (l *loop) probeNewcomer(now time.Time) (time.Time, error) {
 	return l.nextProbe, err
 }
 
-func (l *loop) next(fresh, retries int) (Due, error) {
+func (l *loop) next(fresh, retries int) (event.Due, error) {
 	due, err := l.Queue.Next(l.Name, fresh, retries)
 	if err == nil {
 		l.failing = due.Failing

@@ -46,7 +46,7 @@ func (s suspects) acquit() {
 }
 
 // newcomer hands out one that was never tried, if the queue finds one: not even to say that the sink is down.
-func (l *loop) newcomer() (Due, error) {
+func (l *loop) newcomer() (event.Due, error) {
 	var passed []event.Delivery
 	for {
 		due, err := l.next(1, 0)
