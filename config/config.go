@@ -44,9 +44,13 @@ type Store struct {
 	MinFree  int64         // bytes of the disk that stay free: this or 5% of the disk, whichever is less
 }
 
+// Place is where something stands in the file: line and column from 1; the column counts characters.
+type Place struct{ Line, Column int }
+
 // Source is one API to poll, or one program. Values are secrets altogether, since any of them may be one.
 type Source struct {
 	Name     string
+	Place    Place         // of its name in the file
 	Preset   string        // the preset's name; empty for another source
 	HTTP     recipe.HTTP   // the recipe: the preset's, or the file's own; it holds no secret
 	Feeds    []recipe.Feed // its lists, where it has several; HTTP.Lists gives each what it leaves to HTTP
@@ -95,6 +99,7 @@ type Start struct {
 // Sink is one destination. Exactly one of HTTP, File and Exec is set.
 type Sink struct {
 	Name        string
+	Place       Place // of its name in the file
 	HTTP        *HTTPSink
 	File        *FileSink
 	Exec        *ExecSink

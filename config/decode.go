@@ -64,7 +64,7 @@ func (d *decoder) problem(v value, format string, args ...any) {
 	if d.budget < 0 { // what follows from not having read the rest is no problem of its own
 		return
 	}
-	d.problems = append(d.problems, Problem{v.at.line, v.at.column, oneLine(v.path), oneLine(fmt.Sprintf(format, args...))})
+	d.problems = append(d.problems, Problem{v.at, oneLine(v.path), oneLine(fmt.Sprintf(format, args...))})
 	d.broken[v.path] = true
 }
 
@@ -95,7 +95,7 @@ func (d *decoder) at(path string) value {
 		}
 		i := strings.LastIndexAny(outer, ".[")
 		if i < 0 {
-			return value{path: path, key: place{1, 1}, at: place{1, 1}}
+			return value{path: path, key: Place{1, 1}, at: Place{1, 1}}
 		}
 		outer = outer[:i]
 	}

@@ -15,9 +15,9 @@ type Errors struct {
 
 // Problem is one thing that is wrong.
 type Problem struct {
-	Line, Column int    // both from 1; the column counts characters
-	Path         string // path.to.field; empty for the file as a whole
-	Text         string // what is wrong, and what would be right; no secrets
+	Place
+	Path string // path.to.field; empty for the file as a whole
+	Text string // what is wrong, and what would be right; no secrets
 }
 
 // Error returns the problems, one a line, as FILE:LINE:COLUMN: path.to.field: text.

@@ -59,6 +59,10 @@ sinks:
 `, nil, nil)
 	bare.Control = full.Control // the default depends on the machine
 	full.File, full.Sources = bare.File, full.Sources[:1]
+	full.Sources[0].Place = bare.Sources[0].Place
+	for i := range full.Sinks {
+		full.Sinks[i].Place = bare.Sinks[i].Place
+	}
 	full.Sinks[2].Timeout = bare.Sinks[2].Timeout
 	full.Sinks[0].HTTP.Secret = bare.Sinks[0].HTTP.Secret
 	if got, want := text(full), text(bare); got != want {

@@ -88,7 +88,7 @@ func load(file string, from env, onTable func(path string, keys []string)) (*Con
 
 // file reads the whole file into c.
 func (d *decoder) file(c *Config, data []byte) {
-	top := value{key: place{1, 1}, at: place{1, 1}}
+	top := value{key: Place{1, 1}, at: Place{1, 1}}
 	if len(data) > maxFile {
 		d.problem(top, "the configuration is longer than 1 MiB: it is hardly one")
 		return
@@ -143,7 +143,7 @@ func (d *decoder) parse(data []byte) (root ast.Node, ok bool) {
 
 // syntax records what the YAML parser says. Its own text quotes no values, but its excerpt of the file would.
 func (d *decoder) syntax(err error) {
-	v := value{at: place{1, 1}}
+	v := value{at: Place{1, 1}}
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok || e.GetToken() == nil {
 		d.problem(v, "is not YAML")

@@ -10,13 +10,10 @@ import (
 // maxValues bounds what aliases and merges expand to. Without them a file of maxTokens has no more.
 const maxValues = maxTokens / 2
 
-// place is a position in the file: line and column from 1.
-type place struct{ line, column int }
-
-func placeOf(t *token.Token) place { return place{t.Position.Line, t.Position.Column} }
+func placeOf(t *token.Token) Place { return Place{t.Position.Line, t.Position.Column} }
 
 // begin is where a node begins; the parser's own place of a mapping without braces is its first colon.
-func begin(n ast.Node) place {
+func begin(n ast.Node) Place {
 	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
 		return placeOf(m.Values[0].Key.GetToken())
 	}
@@ -27,8 +24,8 @@ func begin(n ast.Node) place {
 // where the file has none (a key without a value).
 type value struct {
 	path string
-	key  place // of its key, or of the list item
-	at   place
+	key  Place // of its key, or of the list item
+	at   Place
 	node ast.Node
 	text bool // tagged !!str: text, whatever it looks like
 }
@@ -40,7 +37,7 @@ type entry struct {
 }
 
 // child makes the value that stands at key under v.
-func (d *decoder) child(path string, key place, n ast.Node) value {
+func (d *decoder) child(path string, key Place, n ast.Node) value {
 	v := value{path: path, key: key, at: key}
 	for n != nil {
 		if !d.spend(v) {
@@ -96,16 +93,16 @@ func (d *decoder) entries(v value) []entry {
 	case nil:
 		return nil
 	case *ast.MappingNode:
-		return d.mapping(v, n, map[string]place{})
+		return d.mapping(v, n, map[string]Place{})
 	}
 	d.problem(v, "is %s, and must be a mapping (key: value)", describe(v))
 	return nil
 }
 
-func (d *decoder) mapping(v value, n *ast.MappingNode, seen map[string]place) []entry {
+func (d *decoder) mapping(v value, n *ast.MappingNode, seen map[string]Place) []entry {
 	var found []entry
 	var merged []ast.Node
-	own := map[string]place{}
+	own := map[string]Place{}
 	for _, pair := range n.Values {
 		key := pair.Key.GetToken()
 		at := placeOf(key)
@@ -120,7 +117,7 @@ func (d *decoder) mapping(v value, n *ast.MappingNode, seen map[string]place) []
 		}
 		path := join(v.path, name)
 		if first, twice := own[name]; twice {
-			d.problem(value{path: path, at: at}, "stands twice in this mapping, first in line %d: remove one", first.line)
+			d.problem(value{path: path, at: at}, "stands twice in this mapping, first in line %d: remove one", first.Line)
 			continue
 		}
 		own[name] = at
@@ -137,7 +134,7 @@ func (d *decoder) mapping(v value, n *ast.MappingNode, seen map[string]place) []
 }
 
 // merged returns what `<<` brings into v: the keys of a mapping, or of several, that v does not have itself.
-func (d *decoder) merged(v value, from ast.Node, seen map[string]place) []entry {
+func (d *decoder) merged(v value, from ast.Node, seen map[string]Place) []entry {
 	m := d.child(join(v.path, "<<"), placeOf(from.GetToken()), from)
 	switch n := m.node.(type) {
 	case *ast.MappingNode:

@@ -16,7 +16,7 @@ func (d *decoder) sinks(v value, c *Config) {
 	files := map[string]string{} // sinks by the path that they write to
 	for _, e := range d.named(v, "sink") {
 		s := Sink{
-			Name: e.key, Timeout: 15 * time.Second, Sources: event.Filter{"*"}, Events: event.Filter{"*"}, Order: "none",
+			Name: e.key, Place: e.value.key, Timeout: 15 * time.Second, Sources: event.Filter{"*"}, Events: event.Filter{"*"}, Order: "none",
 			Retry: Retry{Initial: time.Second, Max: 15 * time.Minute, Multiplier: 2, Jitter: 0.2, GiveUpAfter: 72 * time.Hour},
 		}
 		d.sink(e.value, &s, c)

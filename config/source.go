@@ -38,7 +38,7 @@ func (d *decoder) named(v value, kind string) []entry {
 func (d *decoder) sources(v value, c *Config) {
 	for _, e := range d.named(v, "source") {
 		s := Source{
-			Name: e.key, Every: time.Minute, Jitter: 0.1, Events: event.Filter{"*"}, Overlap: 5 * time.Minute,
+			Name: e.key, Place: e.value.key, Every: time.Minute, Jitter: 0.1, Events: event.Filter{"*"}, Overlap: 5 * time.Minute,
 			OnLost: "from_time", Values: map[string]event.Secret{},
 		}
 		d.files, d.identify = map[string][]piece{}, nil

@@ -47,6 +47,12 @@ func (c *check) auth(h *HTTP) {
 func (c *check) basic(path string, b *Basic) {
 	c.template(path+".user", b.User, "the name of the user, or the key where that is one")
 	c.template(path+".password", b.Password, "")
+	if t, err := ParseTemplate(b.User); err == nil {
+		literal, _ := t.Expand(func(string) (string, bool) { return "", true }) // every name has a text
+		if strings.Contains(literal, ":") {
+			c.add(path+".user", "has a colon, which a user's name can't have (RFC 7617); what follows it may be the password")
+		}
+	}
 }
 
 // oauth2 checks the client credentials grant. The token's address may be of another origin; it is the one that may.

@@ -110,6 +110,7 @@ func TestProblemsOfPlaces(t *testing.T) {
 		{walk + "type: 'names[0].it'", "type", "user.name"},
 		{walk + "paging: {param: c, cursor: '$.next'}", "paging.cursor", "user.name"},
 		{walk + "errors: [{status: 404, path: 'errors[0].code', means: lost}]", "errors[0].path", "user.name"},
+		{walk + "auth: {basic: {user: 'a:b'}}", "auth.basic.user", "colon"},
 		{walk + "auth: {basic: {password: x}}", "auth.basic.user", "is missing; it is the name"},
 		{walk + "errors: [{status: 404, means: gone}]", "errors[0].means", "gone"},
 	} {

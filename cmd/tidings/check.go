@@ -33,7 +33,7 @@ of what the store has. It asks no API and delivers nothing. All problems are tol
 				return err
 			}
 			if err := buildable(cfg); err != nil {
-				return &exitError{exitConfig, err}
+				return err
 			}
 			var kept kept
 			if err := withAdmin(cmd, kept.read); err != nil && !errors.Is(err, errNoStore) {
@@ -79,18 +79,28 @@ func (k *kept) start(s config.Source, now time.Time) string {
 	}
 }
 
-// buildable builds the parts that cfg describes, as the daemon would, and lets go of them.
+// buildable builds the parts that cfg describes, as the daemon would, and lets go of them. Its error is a *config.Errors.
 func buildable(cfg *config.Config) error {
-	errs := []error{admin.CheckPath(cfg.Control)}
+	unsound := &config.Errors{File: cfg.File}
+	add := func(at config.Place, path, name string, err error) {
+		if err != nil {
+			text := strings.TrimPrefix(err.Error(), name+": ") // the path says it
+			unsound.Problems = append(unsound.Problems, config.Problem{Place: at, Path: path, Text: text})
+		}
+	}
+	add(config.Place{Line: 1, Column: 1}, "control", "", admin.CheckPath(cfg.Control))
 	for _, s := range cfg.Sources {
 		_, err := newFeeds(s, sources.Options{})
-		errs = append(errs, err)
+		add(s.Place, "sources."+s.Name, "source "+s.Name, err)
 	}
 	for _, s := range cfg.Sinks {
 		_, err := newSink(s)
-		errs = append(errs, err)
+		add(s.Place, "sinks."+s.Name, "sink "+s.Name, err)
 	}
-	return errors.Join(errs...)
+	if len(unsound.Problems) == 0 {
+		return nil
+	}
+	return unsound
 }
 
 // explain prints what cfg would do. It fails where the daemon would refuse cfg for what the store has.

@@ -52,3 +52,27 @@ func TestCheckSaysWhatAnEditKeeps(t *testing.T) {
 		t.Errorf("once exited with %d: %s", code, stderr)
 	}
 }
+
+// What is found out only when the parts are built has its place in the file too.
+func TestCheckSaysWhereAPartIsUnsound(t *testing.T) {
+	s := newSite(t)
+	if err := os.WriteFile(s.path("ca.pem"), []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("BASIC_USER", "me:and-a-password")
+	text := `sources:
+  one: {http: {url: "http://127.0.0.1:9", position: head_walk}, tls: {ca: ca.pem}}
+  two: {http: {url: "http://127.0.0.1:9", position: head_walk, auth: {basic: {user: "${env:BASIC_USER}"}}}}
+sinks:
+  archive: {file: {path: events.jsonl}}
+`
+	if err := os.WriteFile(s.path("config.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := s.tidings("check")
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if code != exitConfig || len(lines) != 2 || !strings.Contains(lines[0], "config.yaml:2:3: sources.one: ") || !strings.Contains(lines[0], "no certificate in PEM") ||
+		!strings.Contains(lines[1], "config.yaml:3:3: sources.two: auth.basic.user: the value has a colon") || strings.Contains(stderr, "and-a-password") {
+		t.Errorf("check exited with %d:\n%s", code, stderr)
+	}
+}
