@@ -158,6 +158,10 @@ func damaged(path string, why error) error { return &DamagedError{Path: path, Wh
 
 var errStranger = errors.New("it is a database of another program")
 
+func newerLayout(v uint64) error {
+	return fmt.Errorf("%w (layout %d, this program reads up to %d); use that version", errVersion, v, schema)
+}
+
 // checkSchema returns the version of the layout, at most today's.
 func checkSchema(tx *bolt.Tx) (uint64, error) {
 	for _, name := range []string{bucketMeta, bucketSrc, bucketLog, bucketIDs, bucketSink, bucketAside} { // of every version
@@ -171,7 +175,7 @@ func checkSchema(tx *bolt.Tx) (uint64, error) {
 	}
 	v := binary.BigEndian.Uint64(stored)
 	if v > schema {
-		return v, fmt.Errorf("%w (layout %d, this program reads up to %d); use that version", errNewer, v, schema)
+		return v, newerLayout(v)
 	}
 	if v == schema {
 		for _, name := range buckets() {

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -183,5 +182,3 @@ func outlined(t *tree, record func(bucket string, e element)) *outline {
 	}
 	return o
 }
-
-var errNewer = errors.New("it was written by a newer version")

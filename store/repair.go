@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -60,9 +61,9 @@ func content(bucket string) string {
 		return "sinks"
 	case bucket == bucketIDs, family(bucket) == bucketRun:
 		return "chunks of remembered ids"
-	case len(bucket) > len(prefixX) && bucket[:len(prefixX)] == prefixX:
+	case strings.HasPrefix(bucket, prefixX):
 		return "failing deliveries"
-	case len(bucket) > len(prefixDead) && bucket[:len(prefixDead)] == prefixDead:
+	case strings.HasPrefix(bucket, prefixDead):
 		return "dead letters"
 	case bucket == bucketAside:
 		return "items set aside"

@@ -65,7 +65,7 @@ func (s *salvage) write() error {
 // identify decides what makes the new store itself: what the mark beside the old one says, else what the old one says.
 func (s *salvage) identify() error {
 	if s.outline.newer() {
-		return fmt.Errorf("%s: %w (layout %d, this program reads up to %d); use that version", s.path, errNewer, binary.BigEndian.Uint64(s.outline.meta["schema"]), schema)
+		return fmt.Errorf("%s: %w", s.path, newerLayout(binary.BigEndian.Uint64(s.outline.meta["schema"])))
 	}
 	if s.marked {
 		return nil
