@@ -29,7 +29,7 @@ func newStatusCommand() *cobra.Command {
 store, which does not know what only a daemon knows (last polls, the next ones).
 
 LAG is the time since the last poll that went well: then the source was caught up. POSITION is the age of the newest event that was
-seen, PLACE the API's cursor or that event's id, in short. LISTED and NEW count since the daemon's start, GAPS since ever.
+seen, PLACE the API's cursor or that event's id, in short. NEW counts since the daemon's start, GAPS since ever.
 
 With --check it prints one line for a monitor and exits 0 (all is well), 1 (a person should look) or 2 (events are not
 coming in or not going out, or no daemon runs).`,
@@ -86,18 +86,18 @@ func printStatus(out io.Writer, status admin.Status, now time.Time) error {
 	}
 
 	sources := &table{colour: colour}
-	sources.add("", "SOURCE", "STATE", "LAG", "NEXT POLL", "POSITION", "PLACE", "LISTED", "NEW", "GAPS")
+	sources.add("", "SOURCE", "STATE", "LAG", "NEXT POLL", "POSITION", "PLACE", "NEW", "GAPS")
 	for _, name := range slices.Sorted(maps.Keys(status.Sources)) {
 		s := status.Sources[name]
-		listed, taken := strconv.FormatUint(s.Listed, 10), strconv.FormatUint(s.New, 10)
+		taken := strconv.FormatUint(s.New, 10)
 		if s.State == admin.StateStopped {
-			listed, taken = "-", "-"
+			taken = "-"
 		}
 		sources.add(stateColour(s.State), name, s.State, lag(s.Lag), coming(s.NextPoll, now), ago(s.Position, now), placeWord(s.Standing),
-			listed, taken, strconv.Itoa(s.Gaps))
+			taken, strconv.Itoa(s.Gaps))
 		sources.note(unsaid(s.Error, told))
 		for _, feed := range slices.Sorted(maps.Keys(s.Feeds)) {
-			sources.add("", "  "+feed, "", "", "", ago(s.Feeds[feed].Position, now), placeWord(s.Feeds[feed]), "", "", "")
+			sources.add("", "  "+feed, "", "", "", ago(s.Feeds[feed].Position, now), placeWord(s.Feeds[feed]), "", "")
 		}
 	}
 	sinks := &table{colour: colour}
