@@ -116,6 +116,9 @@ func (s *conformer) setFaults(on bool) {
 			if name == "hang" {
 				text += fmt.Sprintf(":%ds", 5+s.rnd.IntN(60))
 			}
+			if name == "date" && s.rnd.IntN(2) == 0 { // one that nobody believes; else an hour
+				text += ":7000h"
+			}
 			texts = append(texts, text)
 		}
 		var err error
