@@ -50,6 +50,7 @@ func deepCheck(ctx context.Context, path string) (store.CheckReport, error) {
 }
 
 func checkBy(ctx context.Context, path string, limit time.Duration, command ...string) (report store.CheckReport, err error) {
+	whole := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it did not end within %s", limit))
 	defer cancel()
 	var out, errs bytes.Buffer
@@ -59,6 +60,8 @@ func checkBy(ctx context.Context, path string, limit time.Duration, command ...s
 	cmd.WaitDelay = time.Second
 	if err = cmd.Run(); err == nil {
 		err = json.Unmarshal(out.Bytes(), &report)
+	} else if cause := context.Cause(whole); cause != nil {
+		return report, cause
 	} else if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	} else if e, ok := errors.AsType[*exec.ExitError](err); ok && e.Exited() && e.ExitCode() == exitTempFail {

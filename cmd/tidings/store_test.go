@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -220,5 +221,11 @@ func TestACheckThatFaultsOrHangsEndsAlone(t *testing.T) {
 	_, err := checkBy(t.Context(), "store.db", time.Minute, "/bin/sh", "-c", "exit 75")
 	if _, ok := errors.AsType[*store.InUseError](err); !ok {
 		t.Errorf("in use: %v", err)
+	}
+	ended := errors.New("a person ended it")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(ended)
+	if _, err := checkBy(ctx, "store.db", time.Minute, "/bin/sleep", "60"); err != ended {
+		t.Errorf("ended: %v", err)
 	}
 }
