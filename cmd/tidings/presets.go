@@ -25,6 +25,8 @@ func newPresetsCommand() *cobra.Command {
 		Short: "List the presets: vendors' APIs as data",
 		Long: `Lists the presets, which a source names with "preset: NAME". "tidings presets show NAME" prints one as YAML: a copy of it with
 your changes is a preset as well, named by its path ("preset: ./mine.yaml"), or by its name with "presets: DIR".`,
+		Example: `  tidings presets
+  tidings presets show stripe > mine.yaml`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			found, err := allPresets(dir)

@@ -33,6 +33,9 @@ seen, PLACE the API's cursor or that event's id, in short. NEW counts since the 
 
 With --check it prints one line for a monitor and exits 0 (all is well), 1 (a person should look) or 2 (events are not
 coming in or not going out, or no daemon runs).`,
+		Example: `  tidings status
+  tidings status --json | jq '.sinks | map_values(.owed)'
+  tidings status --check`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if asJSON && check {
