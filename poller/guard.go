@@ -67,7 +67,8 @@ func (g *guard) pass(cursor string, page event.Page) error {
 
 // endless is the error of a list that the guard doesn't let go on; so says what is done about it.
 func (f *feed) endless(err error, so string) error {
-	return fmt.Errorf("%s: %w, so %s; if it goes on, look at the paging that is configured, whose more, done and size say where a list ends",
+	return fmt.Errorf("%s: %w, so %s; if it goes on, look at the paging that is configured, whose more, done and size say where a list ends, "+
+		"and at id, which has to tell each event from all others",
 		f.label(), err, so)
 }
 

@@ -118,7 +118,7 @@ func (l *lister) page(body string, at place, now time.Time) (event.Page, error) 
 		if l.recipe.Items == "" {
 			where = "in it"
 		}
-		return page, fmt.Errorf("has %s %s, where an array of events should stand", kind(items), where)
+		return page, fmt.Errorf("has %s %s, where an array of events should stand%s", kind(items), where, arrays(doc))
 	}
 	if at.size > 0 {
 		page.Events = make([]event.Event, 0, min(at.size, 1000))
@@ -155,6 +155,23 @@ func (l *lister) page(body string, at place, now time.Time) (event.Page, error) 
 	step, err := l.pager.next(doc, at, listed, last)
 	page.Next, page.More, page.Idle = step.next, step.said, step.idle
 	return page, err
+}
+
+// arrays ends the sentence about an array that is not there: where one stands at the document's top.
+func arrays(doc gjson.Result) string {
+	var keys []string
+	if doc.IsObject() {
+		doc.ForEach(func(key, value gjson.Result) bool {
+			if value.IsArray() {
+				keys = append(keys, cut(key.Str, 40))
+			}
+			return len(keys) < 3
+		})
+	}
+	if len(keys) == 0 {
+		return ""
+	}
+	return "; one stands at " + strings.Join(keys, ", ") + ", which items can name"
 }
 
 // each calls f for a listed item, or with i as each element of the array in it that the recipe explodes; broken says why i can't be

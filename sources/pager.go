@@ -89,11 +89,23 @@ func (p pager) next(doc gjson.Result, at place, n int, last string) (step, error
 	case !more:
 		return step{}, nil
 	case next == "":
-		return step{}, errors.New("says that there are more pages, but has nothing on it to ask for the next one with")
+		return step{}, fmt.Errorf("says that there are more pages, but has %s to ask for the next one with", p.lacks())
 	case next == at.cursor:
-		return step{}, errors.New("says that the next page is this one again")
+		return step{}, errors.New("says that the next page is this one again; look at paging, whether param and in say what takes the cursor, and more or done where " +
+			"the list ends")
 	}
 	return step{next: next, said: said}, nil
+}
+
+// lacks says what a page lacks that has no cursor.
+func (p pager) lacks() string {
+	switch p.Cursor {
+	case recipe.LastID:
+		return "no item with an id"
+	case recipe.Link:
+		return "no Link header with rel=next"
+	}
+	return "nothing at " + p.Cursor
 }
 
 // cursor is what asks for the page after this one, if there is one.
@@ -113,7 +125,13 @@ func (p pager) cursor(doc gjson.Result, at place, n int, last string) (next stri
 	case recipe.Link:
 		next = at.link
 	default:
-		next = text(doc.Get(p.Cursor))
+		v := doc.Get(p.Cursor)
+		if v.Type == gjson.JSON || v.Type == gjson.True {
+			return "", fmt.Errorf("has %s at %s, where what asks for the next page should stand", kind(v), p.Cursor)
+		}
+		if v.Type != gjson.False { // one way to say that there is none
+			next = text(v)
+		}
 	}
 	if next == "" {
 		return "", nil
