@@ -10,7 +10,7 @@ import (
 
 var (
 	errRepeats = errors.New("its list repeats a page")
-	errEmpty   = fmt.Errorf("%d pages of its list in a row have nothing on them, and each names another", maxEmpty)
+	errEmpty   = errors.New("page after page of its list has nothing on it and names another")
 	errShifted = errors.New("its list has moved on under an interrupted walk")
 )
 
@@ -24,16 +24,18 @@ type guard struct {
 	held  string // the cursor of page number turn
 	turn  int
 	empty int             // pages in a row without an item
+	most  int             // of these
 	again map[string]bool // ids of the last page that were listed before
 }
 
 const (
-	maxSeen  = 1 << 17
-	maxEmpty = 100
+	maxSeen      = 1 << 17
+	maxEmpty     = 1000 // where nothing of the walk is kept
+	maxEmptyTail = 100  // where the place is behind them, and the next poll goes on from there
 )
 
 func newGuard() guard {
-	return guard{seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, again: map[string]bool{}}
+	return guard{most: maxEmpty, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}, again: map[string]bool{}}
 }
 
 // pass returns an error where page, asked for with cursor, was listed before in this walk, or where the list goes on without an item.
@@ -59,7 +61,7 @@ func (g *guard) pass(cursor string, page event.Page) error {
 		return nil
 	case again || page.Next == cursor || 2*before > len(page.Events):
 		return errRepeats
-	case g.empty >= maxEmpty:
+	case g.empty >= g.most:
 		return errEmpty
 	}
 	return nil

@@ -37,7 +37,7 @@ func (f *feed) believe(date time.Time) time.Time {
 	f.denied = date
 	if !f.skewed {
 		f.skewed = true
-		f.note("the API's clock says %s, and ours %s: ours is believed; set it right if it is the one that is wrong",
+		f.note("the API's clock says %s, and ours %s: ours is believed; if that is the one that is wrong, set it right",
 			date.UTC().Format(time.RFC3339), ours.UTC().Format(time.RFC3339))
 	}
 	return time.Time{}

@@ -169,14 +169,14 @@ func TestEmptyPagesWithoutEnd(t *testing.T) {
 			return page
 		}
 		err := r.Poll(t.Context())
-		if !errors.Is(err, errEmpty) || !strings.Contains(err.Error(), "100 pages of its list in a row have nothing on them") {
+		if !errors.Is(err, errEmpty) || !strings.Contains(err.Error(), "page after page of its list has nothing on it") {
 			t.Errorf("%v", err)
 		}
-		if n != maxEmpty {
+		if n != maxEmptyTail {
 			t.Errorf("%d requests were made", n)
 		}
-		if err := r.Poll(t.Context()); !errors.Is(err, errEmpty) || r.tail.requests[n-maxEmpty].Cursor != fmt.Sprintf("0:-%d", 1000+maxEmpty-1) {
-			t.Errorf("%v; the second poll began at %q", err, r.tail.requests[n-maxEmpty].Cursor)
+		if err := r.Poll(t.Context()); !errors.Is(err, errEmpty) || r.tail.requests[n-maxEmptyTail].Cursor != fmt.Sprintf("0:-%d", 1000+maxEmptyTail-1) {
+			t.Errorf("%v; the second poll began at %q", err, r.tail.requests[n-maxEmptyTail].Cursor)
 		}
 	})
 }

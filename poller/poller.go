@@ -14,7 +14,8 @@
 //  1. Events are committed oldest first, and no commit moves the position past an event that is not committed with it or before it. A
 //     crash repeats fetches, never skips an event.
 //  2. What is new is decided by id (never by comparing ids) and, against what was forgotten or came before the start, by time.
-//  3. The position's time never runs ahead of the server's clock, so an event dated in the future hides no other.
+//  3. The position's time never runs ahead of the server's clock, so an event dated in the future hides no other. A server's clock that
+//     is more than a day from ours is not believed, and ours counts.
 //  4. A poll that finds nothing new writes nothing, but for a place that moved: at once, and then at most once a minute.
 //  5. Memory is bounded: about Memory bytes of bodies and one page, and a few hundred KB of cursors, however long the list.
 //
@@ -80,7 +81,7 @@ type Poller struct {
 	Backoff, MaxBackoff time.Duration
 
 	Memory int                // bytes of bodies that a walk may hold before it keeps cursors only; zero takes the default
-	Notify func(event.Notice) // Polled, PollFailed, Hashed; may be nil
+	Notify func(event.Notice) // Polled, PollFailed, Hashed, SourceNote; may be nil
 
 	mu       sync.Mutex // held during a poll
 	failures int        // polls that failed in a row

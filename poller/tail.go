@@ -46,6 +46,7 @@ func (t *tailCursor) round(ctx context.Context, told *event.Polled) (again bool,
 		t.neighbour = t.pos.Time
 	}
 	guard := newGuard()
+	guard.most = maxEmptyTail
 	for ctx.Err() == nil {
 		request, guess, err := t.request(ctx)
 		if err != nil {
