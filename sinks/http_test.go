@@ -139,6 +139,17 @@ func TestHTTPHeaders(t *testing.T) {
 	}
 }
 
+func FuzzRetryAfter(f *testing.F) {
+	for _, text := range []string{"3", "-5", "1.5", "1e9", "NaN", "Inf", "", "Sun, 22 Nov 2026 23:00:00 GMT", "99999999999999999999"} {
+		f.Add(text, "Sun, 22 Nov 2026 22:00:00 GMT")
+	}
+	f.Fuzz(func(t *testing.T, text, date string) {
+		if wait := retryAfter(http.Header{"Retry-After": {text}, "Date": {date}}); wait < 0 || wait > 24*time.Hour {
+			t.Errorf("Retry-After: %q, Date: %q is %v", text, date, wait)
+		}
+	})
+}
+
 func TestHTTPVerdicts(t *testing.T) {
 	permanent := []int{400, 429}
 	for status := 200; status <= 599; status++ {
