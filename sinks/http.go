@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -125,9 +126,11 @@ func (h *HTTP) target(transport *http.Transport) error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return errors.New("the url is not one: write http://HOST:PORT/PATH, https://… or unix:/run/app.sock:/path")
 	}
-	if password, set := u.User.Password(); set {
-		h.hide(password)
-		h.hide(base64.StdEncoding.EncodeToString([]byte(u.User.Username() + ":" + password))) // as it is sent
+	if u.User != nil {
+		user := u.User.Username()
+		password, _ := u.User.Password()
+		h.hide(cmp.Or(password, user))                                           // a user without a password is a token
+		h.hide(base64.StdEncoding.EncodeToString([]byte(user + ":" + password))) // as they are sent
 	}
 	h.hideQuery(u.RawQuery)
 	h.url = u.String()

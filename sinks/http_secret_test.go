@@ -44,6 +44,10 @@ func TestHTTPHidesSecretsAsTheyAreSent(t *testing.T) {
 	if r.Answer != "/p?token=[redacted]&other=[redacted]&[redacted] Basic [redacted] key [redacted]" {
 		t.Errorf("%+v", r)
 	}
+	h = newHTTP(t, HTTPOptions{URL: strings.Replace(url, "http://", "http://t0ken@", 1) + "/t0ken"})
+	if r := want(t, h.Deliver(t.Context(), owed(sample("1", "{}"))), dispatch.Retry); !strings.HasPrefix(r.Answer, "/[redacted] Basic [redacted] ") {
+		t.Errorf("%+v", r)
+	}
 }
 
 func TestHTTPHidesWhatStandsInThePath(t *testing.T) {
