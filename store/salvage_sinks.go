@@ -13,9 +13,6 @@ import (
 // sinks writes what each sink is owed, so that it agrees with the events that are left. It returns the sinks as they were
 // written, and the number of the next event as far as it is known.
 func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next uint64, err error) {
-	if err := s.out.commit(); err != nil {
-		return nil, 0, err
-	}
 	ranks, exact := map[string]rank{}, true
 	sinks = map[string]*sink{}
 	for _, c := range s.rescued {
@@ -48,30 +45,39 @@ func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next
 	exact = exact && s.whole(bucketLog)
 	for name := range sinks {
 		exact = exact && s.whole(prefixX+name) && s.whole(prefixDead+name)
+		for _, bucket := range []string{prefixX + name, prefixDead + name} {
+			if _, err := s.out.bucket(bucket); err != nil {
+				return nil, 0, err
+			}
+		}
 	}
 	if s.f != nil && (s.broken[""] || len(s.seen) == 0) {
 		s.report.lose("failing deliveries and dead letters, perhaps: those that were found are kept")
 	}
-	owed, past, next, err := s.owed(sinks, ranks)
+	if err := s.out.commit(); err != nil {
+		return nil, 0, err
+	}
+	if next, err = s.next(sinks); err != nil {
+		return nil, 0, err
+	}
+	stand, err := s.standings(sinks, ranks)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(sinks)) {
-		k := sinks[name]
+		k, st := sinks[name], stand[name]
 		for prefix, what := range map[string]string{prefixX: "deliveries that were failing at", prefixDead: "dead letters of"} {
-			if _, err := s.out.bucket(prefix + name); err != nil {
-				return nil, 0, err
-			}
 			if s.broken[prefix+name] {
 				s.report.lose("%s sink %s, perhaps: those that were found are kept", what, name)
 			}
 		}
 		if !exact {
-			if n := uint64(len(owed[name])); ranks[name] == current && k.fresh > n {
+			n := uint64(len(st.owed))
+			if ranks[name] == current && k.fresh > n {
 				s.report.lose("%d deliveries that sink %s was owed: their events can't be read", k.fresh-n, name)
 			}
-			k.fresh, k.scan, k.out = uint64(len(owed[name])), max(k.scan, past[name]), map[uint64]bool{}
-			for _, seq := range owed[name] {
+			k.fresh, k.scan, k.out = n, max(k.scan, st.past), map[uint64]bool{}
+			for _, seq := range st.owed {
 				if seq < k.scan {
 					k.out[seq] = false
 				}
@@ -84,92 +90,123 @@ func (s *salvage) sinks(indices map[string]uint16) (sinks map[string]*sink, next
 	return sinks, next, s.out.commit()
 }
 
-// owed lists the events that each sink is owed and that never failed there, and takes out of the failing and dead ones what
-// contradicts that: each delivery is in one place only. past is how far each sink has to have scanned, so that it takes nothing else for
-// owed; what it is owed before that has to stand in its record one by one.
-func (s *salvage) owed(sinks map[string]*sink, ranks map[string]rank) (owed map[string][]uint64, past map[string]uint64, next uint64, err error) {
-	owed, past, next = map[string][]uint64{}, map[string]uint64{}, s.seen[bucketLog]+1
-	failing, dead := map[string]map[uint64]bool{}, map[string]map[uint64]bool{}
-	doubtful := func(bucket string, seq uint64) bool { return s.ranks[bucket+"/"+string(seqKey(seq))] > current }
-	err = s.out.db.Update(func(tx *bolt.Tx) error {
+// next is the number of the next event as far as it is known: behind all that the log, the sinks and their deliveries name.
+func (s *salvage) next(sinks map[string]*sink) (next uint64, err error) {
+	next = s.seen[bucketLog] + 1
+	for _, k := range s.side.Sinks {
+		next = max(next, k.Floor)
+	}
+	err = s.out.db.View(func(tx *bolt.Tx) error {
+		behind := func(bucket string) {
+			if key, _ := tx.Bucket([]byte(bucket)).Cursor().Last(); key != nil {
+				next = max(next, binary.BigEndian.Uint64(key)+1)
+			}
+		}
+		behind(bucketLog)
 		for name, k := range sinks {
 			next = max(next, k.scan)
-			failing[name], dead[name] = keysOf(tx, prefixX+name), keysOf(tx, prefixDead+name)
-			for seq := range dead[name] {
-				next = max(next, seq+1)
-				if failing[name][seq] {
-					delete(dead[name], seq)
-					if err := tx.Bucket([]byte(prefixDead + name)).Delete(seqKey(seq)); err != nil {
-						return err
-					}
-				}
-			}
-			for seq := range failing[name] {
-				next = max(next, seq+1)
-			}
+			behind(prefixX + name)
+			behind(prefixDead + name)
 		}
-		for _, k := range s.side.Sinks {
-			next = max(next, k.Floor)
-		}
-		log := tx.Bucket([]byte(bucketLog))
+		return nil
+	})
+	return next, err
+}
+
+// standing is where the deliveries to a sink stand. Each is in one place only.
+type standing struct {
+	failing, dead map[uint64]bool
+	owed          []uint64 // and never failed
+	// past is how far the sink has to have scanned, so that it takes nothing else for owed; what it is owed before that has to stand in
+	// its record one by one.
+	past uint64
+}
+
+// standings finds where the deliveries to each sink stand, and takes out of the failing and dead ones what contradicts that.
+func (s *salvage) standings(sinks map[string]*sink, ranks map[string]rank) (map[string]*standing, error) {
+	all := map[string]*standing{}
+	return all, s.out.db.Update(func(tx *bolt.Tx) error {
 		for name := range sinks {
-			gone := 0
-			for seq := range failing[name] {
-				if _, err := readEvent(seqKey(seq), log.Get(seqKey(seq))); err == nil || s.whole(bucketLog) {
-					continue
-				}
-				gone++
-				if err := tx.Bucket([]byte(prefixX + name)).Delete(seqKey(seq)); err != nil {
-					return err
-				}
+			st, err := s.refused(tx, name)
+			if err != nil {
+				return err
 			}
-			if gone > 0 {
-				s.report.lose("%d failing deliveries that sink %s was owed: their events can't be read", gone, name)
-			}
+			all[name] = st
 		}
-		return log.ForEach(func(key, value []byte) error {
-			seq := binary.BigEndian.Uint64(key)
-			next = max(next, seq+1)
+		return tx.Bucket([]byte(bucketLog)).ForEach(func(key, value []byte) error {
 			h, err := readHead(key, value)
 			for name, k := range sinks {
-				_, open := k.out[seq]
-				if !open && (seq < k.scan || err == nil && !h.wantedBy(k.index)) {
-					continue
-				}
-				// What the record of the sink no longer says, that of the attempt does.
-				if err != nil || k.fresh == 0 && ranks[name] == current || ranks[name] > current && delivered(tx, k.index, seq) {
-					past[name] = seq + 1
-					continue
-				}
-				if ranks[name] == current { // what this record says is true, so another place is not
-					for prefix, there := range map[string]map[uint64]bool{prefixX: failing[name], prefixDead: dead[name]} {
-						if there[seq] && doubtful(prefix+name, seq) {
-							delete(there, seq)
-							if err := tx.Bucket([]byte(prefix + name)).Delete(key); err != nil {
-								return err
-							}
-						}
-					}
-				}
-				if failing[name][seq] || dead[name][seq] {
-					past[name] = seq + 1
-				} else {
-					owed[name] = append(owed[name], seq)
+				if err := s.place(tx, k, ranks[name], all[name], binary.BigEndian.Uint64(key), h, err == nil); err != nil {
+					return err
 				}
 			}
 			return nil
 		})
 	})
-	return owed, past, next, err
 }
 
-func keysOf(tx *bolt.Tx, bucket string) map[uint64]bool {
-	keys := map[uint64]bool{}
-	if b := tx.Bucket([]byte(bucket)); b != nil {
-		_ = b.ForEach(func(key, _ []byte) error {
-			keys[binary.BigEndian.Uint64(key)] = true
-			return nil
-		})
+// refused reads what failed at a sink: what is failing is not dead as well, and its event is there.
+func (s *salvage) refused(tx *bolt.Tx, name string) (*standing, error) {
+	failing, dead := tx.Bucket([]byte(prefixX+name)), tx.Bucket([]byte(prefixDead+name))
+	st := &standing{failing: keysOf(failing), dead: keysOf(dead)}
+	for seq := range st.dead {
+		if st.failing[seq] {
+			delete(st.dead, seq)
+			if err := dead.Delete(seqKey(seq)); err != nil {
+				return nil, err
+			}
+		}
 	}
+	log, gone := tx.Bucket([]byte(bucketLog)), 0
+	for seq := range st.failing {
+		if _, err := readEvent(seqKey(seq), log.Get(seqKey(seq))); err == nil || s.whole(bucketLog) {
+			continue
+		}
+		gone++
+		if err := failing.Delete(seqKey(seq)); err != nil {
+			return nil, err
+		}
+	}
+	if gone > 0 {
+		s.report.lose("%d failing deliveries that sink %s was owed: their events can't be read", gone, name)
+	}
+	return st, nil
+}
+
+// place finds where the delivery of an event to a sink stands.
+func (s *salvage) place(tx *bolt.Tx, k *sink, r rank, st *standing, seq uint64, h head, readable bool) error {
+	_, open := k.out[seq]
+	if !open && (seq < k.scan || readable && !h.wantedBy(k.index)) {
+		return nil
+	}
+	// What the record of the sink no longer says, that of the attempt does.
+	if !readable || k.fresh == 0 && r == current || r > current && delivered(tx, k.index, seq) {
+		st.past = seq + 1
+		return nil
+	}
+	if r == current { // what this record says is true, so another place is not
+		for bucket, there := range map[string]map[uint64]bool{prefixX + k.name: st.failing, prefixDead + k.name: st.dead} {
+			if there[seq] && s.ranks[bucket+"/"+string(seqKey(seq))] > current {
+				delete(there, seq)
+				if err := tx.Bucket([]byte(bucket)).Delete(seqKey(seq)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if st.failing[seq] || st.dead[seq] {
+		st.past = seq + 1
+	} else {
+		st.owed = append(st.owed, seq)
+	}
+	return nil
+}
+
+func keysOf(b *bolt.Bucket) map[uint64]bool {
+	keys := map[uint64]bool{}
+	_ = b.ForEach(func(key, _ []byte) error {
+		keys[binary.BigEndian.Uint64(key)] = true
+		return nil
+	})
 	return keys
 }

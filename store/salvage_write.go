@@ -53,7 +53,8 @@ func (s *salvage) write() error {
 		return err
 	}
 	for _, step := range []func() error{
-		func() error { return s.attempts(sinks, next) }, func() error { return s.replays(sinks) }, s.remembered, s.setAside, s.sequences,
+		func() error { return s.attempts(sinks, next) }, func() error { return s.replays(sinks) }, s.remembered, s.setAside,
+		func() error { return s.sequences(next) },
 	} {
 		if err := step(); err != nil {
 			return err
@@ -231,13 +232,9 @@ func (s *salvage) setAside() error {
 	return nil
 }
 
-// sequences continues the numbers, so that none is given out again.
-func (s *salvage) sequences() error {
+// sequences continues the numbers, so that none is given out again. next is that of the next event.
+func (s *salvage) sequences(next uint64) error {
 	if err := s.out.commit(); err != nil {
-		return err
-	}
-	_, _, next, err := s.owed(nil, nil)
-	if err != nil {
 		return err
 	}
 	return s.out.db.Update(func(tx *bolt.Tx) error {
@@ -248,12 +245,6 @@ func (s *salvage) sequences() error {
 				last = max(last, binary.BigEndian.Uint64(key))
 			}
 			if name == bucketLog {
-				_ = tx.Bucket([]byte(bucketSink)).ForEach(func(key, value []byte) error {
-					if k, err := readSink(key, value); err == nil {
-						next = max(next, k.scan)
-					}
-					return nil
-				})
 				last = max(last, next-1)
 			}
 			if err := b.SetSequence(last); err != nil {
