@@ -138,7 +138,7 @@ func (c *clock) trusted(newest time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read()
-	return c.doubt == "" && !c.wall().Before(newest)
+	return c.doubt == "" && !c.wall().Before(newest) || mutant("blind-clock")
 }
 
 // trouble is why the clock isn't believed, in a sentence for a person; empty when it is, or when that says nothing yet.

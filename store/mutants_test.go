@@ -42,6 +42,7 @@ func TestMutants(t *testing.T) {
 		{"TestRandomWalk", "delete-while-iterating", "history is deleted under a moving cursor"},
 		{"TestRandomWalk", "keep-memory", "an unknown outcome is not read again"},
 		{"TestRandomWalk", "blind-copy", "a compaction's copy doesn't follow what is written"},
+		{"TestRandomWalk", "blind-clock", "a clock in doubt is believed"},
 		{"TestRandomWalk", "lazy-settle", "a settlement waits for the next page"},
 		{"TestBitFlips", "blind-checksum", "records are believed without their checksum"},
 		{"TestFlippedBits", "blind-checksum", "records are believed without their checksum"},

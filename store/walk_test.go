@@ -42,6 +42,9 @@ type walk struct {
 	breaking string                     // what the next transaction comes to: "", "lost" or "kept"
 	broke    bool
 	halt     *halted // a compaction under way
+	clocks   bool    // whether the wall clock goes wrong and comes right
+	wall     skewed
+	right    time.Time // since when it is right and a server has said so; zero: it isn't
 }
 
 // fate is what the model knows of a delivery.
@@ -70,6 +73,7 @@ func walkOn(t *testing.T, seed uint64) {
 		left: map[string]map[uint64]bool{}, ended: map[string]bool{}}
 	o := smallRuns
 	o.Keep, o.Remember, o.commit = 5*time.Hour, 30*time.Hour, w.commitTx
+	o.wall = w.wall.now
 	o.DeepCheck = func(ctx context.Context, path string) (CheckReport, error) { return w.halt.check(ctx, path) }
 	w.bench = openAt(t, filepath.Join(fastDir(t), "store.db"), o)
 	w.topology = topology(w.sinks...)
@@ -80,7 +84,13 @@ func walkOn(t *testing.T, seed uint64) {
 		w.model[sink] = map[uint64]*fate{}
 	}
 	w.apply(w.topology)
+	if w.clocks = seed%2 == 0; w.clocks {
+		w.asked()
+	}
 	for step := range *walkSteps {
+		if w.clocks && w.rnd.IntN(20) == 0 {
+			w.mistime()
+		}
 		w.step()
 		if step%50 == 49 {
 			w.compare(w.bench)
@@ -395,7 +405,10 @@ func (w *walk) compare(b *bench) {
 // remembered returns which ids the store remembers. The model only knows for how long it must, and for how long it may.
 func (w *walk) remembered(b *bench) map[string]bool {
 	w.t.Helper()
-	const must, may = 30 * time.Hour, (30 + 24 + 3) * time.Hour // a run, and some hourly ticks
+	must, may := 30*time.Hour, (30+24+3)*time.Hour // a run, and some hourly ticks
+	if w.clocks {
+		must -= 2 * tolerance
+	}
 	all := slices.Sorted(maps.Keys(w.seen))
 	answer, err := b.Known("api", all)
 	if err != nil {
@@ -407,7 +420,8 @@ func (w *walk) remembered(b *bench) map[string]bool {
 		if answer[i] {
 			known[id] = true
 		}
-		if answer[i] && age > may || !answer[i] && age <= must {
+		tooLong := age > may && (!w.clocks || !w.right.IsZero() && time.Since(w.right) > may)
+		if answer[i] && tooLong || !answer[i] && age <= must {
 			w.t.Errorf("id %s was taken in %v ago: remembered %v", id, age, answer[i])
 		}
 	}
