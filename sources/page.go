@@ -163,7 +163,7 @@ func arrays(doc gjson.Result) string {
 	if doc.IsObject() {
 		doc.ForEach(func(key, value gjson.Result) bool {
 			if value.IsArray() {
-				keys = append(keys, cut(key.Str, 40))
+				keys = append(keys, cut(printable(key.Str), 40))
 			}
 			return len(keys) < 3
 		})

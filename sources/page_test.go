@@ -255,6 +255,7 @@ func FuzzPage(f *testing.F) {
 		f.Add(seed, "id", "data")
 	}
 	f.Add(list(`{"a":{"b":[1,2]}}`), "{a.b.0}@{a}", "data")
+	f.Add("{\"\xd3\":[]}", "id", "data")
 	f.Add(`{"x":[{"y":[{"id":1}]}]}`, "#(id==1)", "x.#.y|0")
 	f.Fuzz(func(t *testing.T, body, id, items string) {
 		r := recipe.HTTP{
