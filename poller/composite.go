@@ -3,6 +3,7 @@ package poller
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"tidings/event"
@@ -28,7 +29,7 @@ func decodeComposite(data []byte) (composite, error) {
 		return all, fmt.Errorf("the stored position can't be read, reset it: %w", err)
 	}
 	if all.Version == positionVersion {
-		return all, fmt.Errorf("the stored position is that of a source with one list, and the source now has named feeds: configure it as it was, or give the source another name, under which it starts anew")
+		return all, errors.New("the stored position is that of a source with one list, and the source now has named feeds: configure it as it was, or give the source another name, under which it starts anew")
 	}
 	if all.Version != compositeVersion {
 		return all, fmt.Errorf("the stored position has format %d, this program knows format %d for a source with feeds: use the newer program, or reset the position",
