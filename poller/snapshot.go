@@ -19,6 +19,7 @@ type snapshot struct {
 	pos        *snapshotPosition // nil: to be read from the store. It may be ahead of it by what is missing
 	generation uint64
 	quiet      quiet
+	twice      map[string][2]resource // what the last reading listed twice, and as what first
 }
 
 const maxResources = 50_000
@@ -46,7 +47,8 @@ func (s *snapshot) round(ctx context.Context, told *event.Polled) (again bool, e
 			return false, err
 		}
 	}
-	guard := newGuard()
+	guard, before := newGuard(), s.twice
+	s.twice = map[string][2]resource{}
 	for cursor := ""; ; {
 		page, err := s.fetch(ctx, Request{Cursor: cursor}, told)
 		if err != nil {
@@ -68,7 +70,7 @@ func (s *snapshot) round(ctx context.Context, told *event.Polled) (again bool, e
 			}
 		}
 		r.partial = r.partial || page.Full && s.Single
-		if err := r.take(ctx, page); err != nil {
+		if err := r.take(ctx, page, before); err != nil {
 			return false, err
 		}
 		if page.Next == "" || page.Idle {
@@ -98,8 +100,9 @@ func (s *snapshot) load() error {
 	return nil
 }
 
-// take compares a page with what there was.
-func (r *snapshotRound) take(ctx context.Context, page event.Page) error {
+// take compares a page with what there was. A resource that is listed twice, and not as the same, has changed while the list was read, or
+// is two by one id: then the next reading shows the same two again, and would tell a change from the one to the other for ever.
+func (r *snapshotRound) take(ctx context.Context, page event.Page, twice map[string][2]resource) error {
 	for _, e := range page.Events {
 		if e.Broken != "" || e.Resource == "" {
 			r.partial = true
@@ -109,9 +112,15 @@ func (r *snapshotRound) take(ctx context.Context, page event.Page) error {
 			continue
 		}
 		now := resource{version: hashVersion(e.ID)}
-		if before, twice := r.listed[e.Resource]; twice && before != now {
-			return fmt.Errorf("%s lists the resource %.100q twice, and not as the same, so this poll ends there; if it goes on, changes.resource is not what "+
-				"tells its resources apart: correct that key", r.label(), e.Resource)
+		if first, again := r.listed[e.Resource]; again && first != now {
+			pair := [2]resource{first, now}
+			if _, told := r.twice[e.Resource]; !told {
+				r.twice[e.Resource] = pair
+			}
+			if len(twice) == 0 || twice[e.Resource] == pair {
+				return fmt.Errorf("%s lists the resource %.100q twice, and not as the same, so this poll ends there; if it goes on, changes.resource is "+
+					"not what tells its resources apart: correct that key", r.label(), e.Resource)
+			}
 		}
 		r.listed[e.Resource] = now
 		was, known := r.resource(e.Resource)

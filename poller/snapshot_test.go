@@ -240,6 +240,45 @@ func TestTwoResourcesByOneID(t *testing.T) {
 	}
 }
 
+// A resource that changes while the list is read, and is listed again then, is no such thing: the next poll takes it in.
+func TestAResourceThatChangesWhileItIsRead(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := newSnapshotRig(Start{Kind: StartNow})
+		r.shelf.size = 1
+		r.shelf.has("a", "0")
+		r.shelf.has("b", "0")
+		r.poll(t)
+		n, failed := 0, 0
+		r.shelf.before = func(q Request) error { // what has changed last stands last
+			if q.Cursor == "1" {
+				n++
+				r.shelf.things = r.shelf.things[:2]
+				r.shelf.things = append(r.shelf.things, event.Event{ID: fmt.Sprint("a#", n), Resource: "a", Data: []byte("{}")})
+			}
+			return nil
+		}
+		for range 5 {
+			if r.Poll(t.Context()) != nil {
+				failed++
+			}
+			r.shelf.things = []event.Event{r.shelf.things[2], r.shelf.things[1]}
+		}
+		if failed != 1 {
+			t.Errorf("%d polls failed", failed)
+		}
+		r.shelf.before = nil
+		r.poll(t)
+		if len(r.store.log) < 4 {
+			t.Errorf("%d changes were told", len(r.store.log))
+		}
+		r.wantIdle(t)
+		var pos snapshotPosition
+		if err := decode(r.store.pos.Data, Snapshot, &pos); err != nil || pos.Resources["a"].version != hashVersion("a#5") {
+			t.Errorf("a is not what it was listed as last: %v", err)
+		}
+	})
+}
+
 func TestTooManyResources(t *testing.T) {
 	in(t, func(t *testing.T) {
 		r := newSnapshotRig(Start{Kind: StartNow})
