@@ -192,7 +192,18 @@ func (c *check) header(path, name string) {
 	}
 }
 
+// ofConnection reports whether a header is set by what makes requests, whatever a recipe says.
+func ofConnection(name string) bool {
+	return slices.ContainsFunc([]string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Accept-Encoding"},
+		func(own string) bool { return strings.EqualFold(name, own) })
+}
+
 func (c *check) headers(h *HTTP) {
+	for name, by := range h.own(InHeader) {
+		if ofConnection(name) || strings.EqualFold(name, "Authorization") || h.Auth.Header != nil && strings.EqualFold(name, h.Auth.Header.Name) {
+			c.add(by, "is %q, a header that the connection or auth sets; want one of the API's", name)
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(h.Headers)) {
 		path := "headers." + key
 		c.template(path, h.Headers[key], "")
@@ -203,8 +214,7 @@ func (c *check) headers(h *HTTP) {
 			c.add(path, "is what auth sets; leave one of them out")
 		case h.Auth.Header != nil && strings.EqualFold(key, h.Auth.Header.Name):
 			c.add(path, "is what auth.header sets; leave one of them out")
-		case slices.ContainsFunc([]string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Accept-Encoding"},
-			func(own string) bool { return strings.EqualFold(key, own) }):
+		case ofConnection(key):
 			c.add(path, "is set by the connection itself; leave it out")
 		default:
 			for name, by := range h.own(InHeader) {

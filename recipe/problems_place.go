@@ -146,6 +146,11 @@ func (c *check) window(h *HTTP) {
 	if h.Limits.Validators && w.In == InHeader && slices.Contains([]string{"if-modified-since", "if-none-match"}, strings.ToLower(w.Since)) {
 		c.add("window.since", "is a header that limits.validators sets; leave limits.validators out")
 	}
+	if p := h.Paging; w.Since != "" && (w.In == InHeader) == (p.In == InHeader) && slices.ContainsFunc([]string{w.Since, w.Until}, func(end string) bool {
+		return end != "" && strings.EqualFold(end, p.Param)
+	}) {
+		c.add("paging.param", "is %q, which window sets; each takes something else", p.Param)
+	}
 	if w.Until == "" && (w.Lag != "" || w.Step != "") {
 		c.add("window.until", "is missing; lag and step say where it stands")
 	}
