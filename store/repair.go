@@ -28,14 +28,15 @@ type RepairOptions struct {
 
 // RepairReport says what a repair found, kept and lost.
 type RepairReport struct {
-	Path   string         `json:"path"`
-	Whole  bool           `json:"whole"`            // there is nothing to repair
-	Damage []string       `json:"damage,omitempty"` // what is wrong, the first few
-	Kept   map[string]int `json:"kept"`             // records, by what they are
-	Back   map[string]int `json:"back,omitempty"`   // of these: found in pages that may be old, so they may have been settled or replaced
-	Lost   []string       `json:"lost,omitempty"`
-	Notes  []string       `json:"notes,omitempty"`
-	Aside  string         `json:"aside,omitempty"` // where the damaged file is now, once the repair is made
+	Path       string         `json:"path"`
+	Whole      bool           `json:"whole"`            // there is nothing to repair
+	Unreadable int            `json:"unreadable"`       // records whose checksum is wrong; where it is whole, the daemon sets each aside
+	Damage     []string       `json:"damage,omitempty"` // what is wrong, the first few
+	Kept       map[string]int `json:"kept"`             // records, by what they are
+	Back       map[string]int `json:"back,omitempty"`   // of these: found in pages that may be old, so they may have been settled or replaced
+	Lost       []string       `json:"lost,omitempty"`
+	Notes      []string       `json:"notes,omitempty"`
+	Aside      string         `json:"aside,omitempty"` // where the damaged file is now, once the repair is made
 }
 
 func (r *RepairReport) damage(format string, args ...any) {
@@ -304,6 +305,10 @@ func (r *Repair) Discard() error {
 
 // Text is the report in sentences.
 func (r *RepairReport) Text() (lines []string) {
+	if r.Whole && r.Unreadable > 0 {
+		return []string{fmt.Sprintf("The store %s is whole, except that %d of its records can't be read: the daemon sets each aside when it meets it, and goes on, "+
+			"so there is nothing to repair.", r.Path, r.Unreadable)}
+	}
 	if r.Whole {
 		return []string{fmt.Sprintf("The store %s is whole: there is nothing to repair.", r.Path)}
 	}

@@ -84,6 +84,9 @@ func (s *salvage) survey() {
 	}
 	t := newTree(s.f, s.pre.headers[0], s.pre.size)
 	s.outline = outlined(t, func(bucket string, e element) {
+		if (bucket != bucketMeta || string(e.key) == metaClock) && !intact(e.key, e.value) {
+			s.report.Unreadable++
+		}
 		if (vital(bucket) || bucket == bucketMeta && string(e.key) == metaClock) && !readable(bucket, e) {
 			s.broken[bucket] = true // another version of the record is worth looking for
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,4 +89,29 @@ func TestRepairTellsOneByOneOnlyWhatIsInDoubt(t *testing.T) {
 	}
 	s.drain("app")
 	s.drain("other")
+}
+
+// A record that can't be read is no damage that a repair mends, but nobody is told that all is whole.
+func TestRepairTellsOfRecordsThatTheDaemonSetsAside(t *testing.T) {
+	b := fresh(t, Options{}, "app")
+	b.backlog(1)
+	b.end()
+	data, err := os.ReadFile(b.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newTree(bytes.NewReader(data), newestHeader(t, data), int64(len(data)))
+	w.walk(func(bucket string, e element) {
+		if bucket == bucketLog && bytes.Equal(e.key, seqKey(50)) {
+			data[e.at+int64(len(e.value))-1] ^= 1
+		}
+	})
+	r, err := PlanRepair(t.Context(), copyStore(t, b.path, data), RepairOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Discard()
+	if text := strings.Join(r.Report.Text(), " "); !r.Report.Whole || r.Report.Unreadable != 1 || !strings.Contains(text, "1 of its records can't be read") {
+		t.Errorf("%+v: %s", r.Report, text)
+	}
 }
