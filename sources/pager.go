@@ -91,8 +91,8 @@ func (p pager) next(doc gjson.Result, at place, n int, last string) (step, error
 	case next == "":
 		return step{}, fmt.Errorf("says that there are more pages, but has %s to ask for the next one with", p.lacks())
 	case next == at.cursor:
-		return step{}, errors.New("says that the next page is this one again; look at paging, whether param and in say what takes the cursor, and more or done where " +
-			"the list ends")
+		return step{}, errors.New("says that the next page is this one again; look at paging, whether param and in say what takes the cursor, " +
+			"and more or done where the list ends")
 	}
 	return step{next: next, said: said}, nil
 }
