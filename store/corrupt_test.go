@@ -21,9 +21,7 @@ type damage struct {
 // A store with content is damaged in every way of a list: the process that opens it never dies or hangs, says sentences only,
 // and never hands out, lacks or adds anything without having told so.
 func TestBitFlips(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds; make proof runs it")
-	}
+	slow(t)
 	seeds(t, 10, func(t *testing.T, seed uint64) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var all []damage

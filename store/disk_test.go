@@ -17,18 +17,10 @@ import (
 // A disk that is truly full: what is owed goes on, and taking in resumes when history has made room.
 func TestAFullDisk(t *testing.T) {
 	t.Run("tmpfs", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
-			t.Skipf("can't mount a small file system here, which takes root: %v", err)
-		}
-		unmountAfter(t, dir)
-		fullDisk(t, dir)
+		fullDisk(t, smallDisk(t, "6m"))
 	})
 	t.Run("ext4", func(t *testing.T) {
 		image, dir := filepath.Join(t.TempDir(), "disk"), t.TempDir()
-		if os.Getuid() != 0 {
-			t.Skip("can't mount a disk here: that takes root")
-		}
 		if err := os.WriteFile(image, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +29,7 @@ func TestAFullDisk(t *testing.T) {
 		}
 		for _, command := range [][]string{{"mkfs.ext4", "-q", "-F", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
 			if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-				t.Skipf("can't mount a disk here: %s: %v: %s", command[0], err, out)
+				t.Skipf("can't mount a disk here, which takes root: %s: %v: %s", command[0], err, out)
 			}
 		}
 		unmountAfter(t, dir)
@@ -48,11 +40,7 @@ func TestAFullDisk(t *testing.T) {
 // A disk without room for the first start: it is refused with a sentence, and succeeds once there is room.
 func TestNoRoomForAFirstStart(t *testing.T) {
 	for pages := range 14 {
-		dir := t.TempDir()
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%dk", 4+4*pages)); err != nil {
-			t.Skipf("can't mount a small file system here, which takes root: %v", err)
-		}
-		unmountAfter(t, dir)
+		dir := smallDisk(t, fmt.Sprintf("%dk", 4+4*pages))
 		path := filepath.Join(dir, "store.db")
 		s, err := Open(path, Options{Create: true})
 		if err == nil {
@@ -70,6 +58,17 @@ func TestNoRoomForAFirstStart(t *testing.T) {
 		b.commit("p", events(1, 3)...)
 		b.end()
 	}
+}
+
+// smallDisk is a directory with so much room and no more; where that can't be had the test is skipped.
+func smallDisk(t *testing.T, size string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Skipf("can't mount a small file system here, which takes root: %v", err)
+	}
+	unmountAfter(t, dir)
+	return dir
 }
 
 func unmountAfter(t *testing.T, dir string) {

@@ -35,9 +35,7 @@ var duties = []string{"repair", "place", "compact"}
 // Whatever call fails in a repair, a backup or a compaction: nothing of the store is lost, what stood there stands there still or the new
 // one does, a sentence says what went wrong, and the next try succeeds and leaves nothing behind.
 func TestFaultsBesideTheWork(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute; make proof runs it")
-	}
+	slow(t)
 	straced(t, "")
 	dir := fastDir(t)
 	order := workOrder{Path: workPath(filepath.Join(dir, "data")), Seed: 7, Rounds: 2, Steps: 12, Body: 2000}

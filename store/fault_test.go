@@ -54,9 +54,7 @@ func faults(long bool) []fault {
 
 // Whatever call fails, the process goes on or ends with a sentence, and what it had been told is in the file afterwards.
 func TestInjectedFaults(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute; make proof runs it")
-	}
+	slow(t)
 	straced(t, "")
 	seeds(t, 15, func(t *testing.T, seed uint64) {
 		todo := make(chan fault)

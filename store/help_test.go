@@ -210,7 +210,7 @@ func (b *bench) editRecord(bucket string, seq uint64, edit func(key, value []byt
 	}
 }
 
-// slow leaves a test that takes seconds to make proof.
+// slow leaves a test that takes seconds, or a minute, to make proof.
 func slow(t *testing.T) {
 	t.Helper()
 	if testing.Short() {

@@ -13,9 +13,7 @@ import (
 
 // A working process is killed at random moments, over and over, and its file compared with what it had been told.
 func TestKill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds; make proof runs it")
-	}
+	slow(t)
 	seeds(t, 15, func(t *testing.T, seed uint64) {
 		const kills = 25
 		rnd := rand.New(rand.NewPCG(seed, 0))

@@ -62,11 +62,7 @@ func TestPlaceFileIsAllOrNothing(t *testing.T) {
 // A disk that fills up while a backup is written: the older one stays, and nothing of the new one does.
 func TestNoRoomForABackup(t *testing.T) {
 	b := wreck(t)
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=200k"); err != nil {
-		t.Skipf("can't mount a small file system here, which takes root: %v", err)
-	}
-	unmountAfter(t, dir)
+	dir := smallDisk(t, "200k")
 	s := openAt(t, b.path, b.opt)
 	file := filepath.Join(dir, "backup.db")
 	older := bytes.Repeat([]byte("o"), 50_000)

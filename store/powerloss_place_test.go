@@ -49,9 +49,7 @@ func placeCopy(args string) error {
 // The power goes at every moment while a backup and an export are put in place of older ones: each is the old one or the new one,
 // whole, and the new one once it was said.
 func TestPowerLossInPlacing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds; make proof runs it")
-	}
+	slow(t)
 	straced(t, "")
 	seeds(t, 2, func(t *testing.T, seed uint64) {
 		b := wreck(t)

@@ -14,9 +14,7 @@ import (
 // The power goes at every moment of a repair: what is left opens as the repaired store, or is refused and can be repaired again
 // to the same; it is never taken for a first start, and the damaged file is never gone.
 func TestPowerLossInRepair(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds; make proof runs it")
-	}
+	slow(t)
 	straced(t, "")
 	t.Run("links", func(t *testing.T) { powerLossInRepair(t) })
 	t.Run("no links", func(t *testing.T) { powerLossInRepair(t, "-e", "inject=linkat:error=EPERM") })

@@ -16,9 +16,7 @@ import (
 // The power goes at every moment of a run: the calls of a working process are recorded, every directory that they may have left
 // on the disk is laid out, opened, and compared with what the process had been told.
 func TestPowerLoss(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a minute; make proof runs it")
-	}
+	slow(t)
 	straced(t, "")
 	images, violations := atomic.Int64{}, atomic.Int64{}
 	began := time.Now()
