@@ -26,7 +26,7 @@ func decodeComposite(data []byte) (composite, error) {
 		return all, nil
 	}
 	if err := json.Unmarshal(data, &all); err != nil {
-		return all, fmt.Errorf("the stored position can't be read, reset it: %w", err)
+		return all, fmt.Errorf("the stored position can't be read; restore a backup of the store, or give the source another name, under which it starts anew: %w", err)
 	}
 	if all.Version == positionVersion {
 		return all, errors.New("the stored position is that of a source with one list, and the source now has named feeds: configure it as it was, or give the source another name, under which it starts anew")

@@ -78,14 +78,14 @@ func (h *headWalk) gap(w *walk, pos *position) (*event.Gap, error) {
 }
 
 // decide looks at what a walk has shown before anything of it is committed. done: the poll goes no further with it.
-func (h *headWalk) decide(ctx context.Context, w *walk) (done, again bool, err error) {
+func (h *headWalk) decide(ctx context.Context, w *walk, told *event.Polled) (done, again bool, err error) {
 	gap := h.lostPlace(w)
 	policy := h.onLost()
 	if gap == nil || policy == LostFromTime {
 		return false, false, nil
 	}
 	if policy == LostFromNow {
-		return true, true, h.anew(ctx, w, gap)
+		return true, true, h.anew(ctx, w, gap, told)
 	}
 	if err := h.drop(ctx); err != nil {
 		return true, false, err
@@ -97,7 +97,15 @@ func (h *headWalk) decide(ctx context.Context, w *walk) (done, again bool, err e
 }
 
 // anew begins as a source that starts now. What heads the list is its boundary: where that is gone at the next poll, more was lost.
-func (h *headWalk) anew(ctx context.Context, w *walk, gap *event.Gap) error {
+// A walk of several polls asks for the head again: what was listed since it began may be gone, and its first page with a restart.
+func (h *headWalk) anew(ctx context.Context, w *walk, gap *event.Gap, told *event.Polled) error {
+	if w.resumed {
+		page, err := h.ask(ctx, "", told)
+		if err != nil {
+			return err
+		}
+		w.head(page)
+	}
 	h.walk, h.sought = nil, ""
 	start := h.startNow(w.Head).Truncate(time.Second)
 	pos := position{common: common{Version: positionVersion, Start: &start, Anew: true, IDs: w.top}}

@@ -316,6 +316,41 @@ func TestFromNowWhereAListEndsBeforeAnyKnownEvent(t *testing.T) {
 	}
 }
 
+// A walk that ended polls after it began decides for what was listed meanwhile too: that may be gone before the list is asked again.
+func TestFromNowIsTheTimeOfTheDecision(t *testing.T) {
+	in(t, func(t *testing.T) {
+		r := seen(t, 15)
+		r.Memory, r.OnLost = 1, LostFromNow
+		r.gone(35)
+		r.list.before = func(_ int, cursor string) error {
+			if cursor == "new15" {
+				return &FetchError{Health: event.SourceFailing, Err: errors.New("busy")}
+			}
+			return nil
+		}
+		if r.Poll(t.Context()) == nil || r.position(t).Trail == nil {
+			t.Fatal("the walk was not interrupted, which is the premise of this test")
+		}
+		r.list.before = nil
+		time.Sleep(time.Minute)
+		r.list.happen("meanwhile", time.Now())
+		meanwhile := time.Now()
+		time.Sleep(time.Minute)
+		r.restart(Start{Kind: StartEarliest})
+		r.Memory, r.OnLost = 1, LostFromNow
+		r.poll(t)
+		if len(r.store.gaps) != 1 || r.store.gaps[0].To.Before(meanwhile) {
+			t.Errorf("gaps %+v do not tell of what was listed at %v", r.store.gaps, meanwhile)
+		}
+		r.gone(3) // and what the decision saw
+		r.poll(t)
+		if len(r.store.gaps) != 2 {
+			t.Errorf("gaps %+v do not tell of what was lost after the decision", r.store.gaps)
+		}
+		r.want(t, ids("e", 0, 14)...)
+	})
+}
+
 // A source that was asked all the time was not away, whatever little it listed and however often this program was started anew.
 func TestAQuietTailThatIsAskedIsNotAway(t *testing.T) {
 	in(t, func(t *testing.T) {

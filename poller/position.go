@@ -34,7 +34,7 @@ func decode(data []byte, kind Kind, pos any) error {
 	}
 	var is common
 	if err := json.Unmarshal(data, &is); err != nil {
-		return fmt.Errorf("the stored position can't be read, reset it: %w", err)
+		return fmt.Errorf("the stored position can't be read; restore a backup of the store, or give the source another name, under which it starts anew: %w", err)
 	}
 	if is.Version == compositeVersion {
 		return errors.New("the stored position is that of a source with named feeds, and the source now has one list: configure it as it was, or give the source another name, under which it starts anew")
@@ -51,7 +51,7 @@ func decode(data []byte, kind Kind, pos any) error {
 			is.Kind, kind)
 	}
 	if err := json.Unmarshal(data, pos); err != nil {
-		return fmt.Errorf("the stored position can't be read, reset it: %w", err)
+		return fmt.Errorf("the stored position can't be read; restore a backup of the store, or give the source another name, under which it starts anew: %w", err)
 	}
 	return nil
 }

@@ -114,7 +114,7 @@ func (h *headWalk) round(ctx context.Context, told *event.Polled) (again bool, e
 			h.seen = w.Head
 		}
 	}()
-	if done, again, err := h.decide(ctx, w); done {
+	if done, again, err := h.decide(ctx, w, told); done {
 		return again, err
 	}
 	if w.long {
@@ -223,15 +223,12 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 			return nil
 		}
 		if !w.begun {
-			w.Head = clock(page)
+			w.head(page)
 			if err := h.resolveStart(ctx, w); err != nil {
 				return err
 			}
 			w.judge = h.judge(w.pos, w.Head)
 			w.begun = true
-			for _, e := range page.Events[:min(len(page.Events), maxIDs)] {
-				w.top = append(w.top, e.ID)
-			}
 		}
 		if err := w.guard.pass(w.Next, page); err != nil {
 			return h.circling(err)
@@ -268,6 +265,11 @@ func (h *headWalk) walkBack(ctx context.Context, w *walk, told *event.Polled) er
 		}
 	}
 	return nil
+}
+
+// head notes when the list's first page was listed, and what stood on it.
+func (w *walk) head(page event.Page) {
+	w.Head, w.top = clock(page), idsOf(page.Events[:min(len(page.Events), maxIDs)])
 }
 
 func (h *headWalk) circling(err error) error {
