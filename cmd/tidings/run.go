@@ -49,10 +49,8 @@ Exit codes: 0 it was told to end; 1 it can't go on; 75 another process uses the 
 // hangUp decides what SIGHUP does. From a terminal that goes away it is an order to end. Elsewhere it asks a daemon to read its
 // configuration again: this one can't, and must not end for it, since systemd takes such an end for one that was wanted.
 func hangUp(ctx context.Context, log *slog.Logger) (context.Context, context.CancelFunc) {
-	if signal.Ignored(syscall.SIGHUP) { // nohup
-		return ctx, func() {}
-	}
-	if isTerminal(os.Stdin) || isTerminal(os.Stderr) {
+	nohup := signal.Ignored(syscall.SIGHUP)
+	if !nohup && (isTerminal(os.Stdin) || isTerminal(os.Stderr)) {
 		return signal.NotifyContext(ctx, syscall.SIGHUP)
 	}
 	came := make(chan os.Signal, 1)
