@@ -65,11 +65,14 @@ fuzz: ## each fuzz target, FUZZRUNS times
 	tools/fuzz $(FUZZRUNS)
 
 .PHONY: bench
-bench: build ## the figures of the README; BENCHTIME is the time of one benchmark
+bench: bench-quick bench-scale ## every figure: those of the README, then those of a large store
+
+.PHONY: bench-quick
+bench-quick: build ## the figures of the README; BENCHTIME is the time of one benchmark
 	go test -run '^$$' -bench . -skip 'Scale|Shrink|UnderTraffic' -benchmem -benchtime $(BENCHTIME) -timeout $(LIMIT) ./...
 
 .PHONY: bench-scale
-bench-scale: ## the figures of a store with ten million ids and a million events owed: and of compactions: some minutes, 3 GB of disk
+bench-scale: ## the figures of a store with ten million ids and a million events owed, and of compactions: some minutes, 3 GB of disk
 	go test ./store -run '^$$' -bench '^BenchmarkScale$$' -benchtime 2500x -scale.ids 10000000 -scale.owed 1000000 -timeout 15m -v
 	go test ./store -run '^$$' -bench 'Shrink|UnderTraffic' -benchtime 1x -timeout 10m -v
 
@@ -91,4 +94,4 @@ clean: ## remove what was built
 
 .PHONY: help
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 13

@@ -67,9 +67,10 @@ type Poller struct {
 	Feeds  []Feed // in the order in which they are polled; each has a name where there are several
 	Store  Store
 
-	Every  time.Duration // from the end of one poll to the next; or
-	Cron   cron.Schedule // when to poll, by the wall clock. Not both
-	Jitter float64       // each wait is drawn from Every ± that share of it; a cron poll is up to 30 s late by draw. 0: neither
+	Every  time.Duration  // from the end of one poll to the next; or
+	Cron   cron.Schedule  // when to poll, by the wall clock. Not both
+	Jitter float64        // each wait is drawn from Every ± that share of it; a cron poll is up to 30 s late by draw. 0: neither
+	Random func() float64 // draws from 0 to less than 1; nil: math/rand
 
 	Start    Start
 	OnLost   Lost          // what to do when the API no longer knows our place; empty: LostFromTime

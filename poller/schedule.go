@@ -11,17 +11,20 @@ import (
 // cronLate is how late a cron poll is at most, by draw: not every installation asks at the full minute.
 const cronLate = 30 * time.Second
 
+// backoffJitter is the share of a wait after a failure by which it may be longer or shorter.
+const backoffJitter = 0.2
+
 // afterSuccess returns when to poll after a poll that ended well at now. Intervals run by the monotonic clock, cron by the
 // wall clock: such a time carries no monotonic reading. It is no sooner than the API asked for.
 func (p *Poller) afterSuccess(now time.Time) time.Time {
 	if p.Cron != nil {
 		next := p.Cron.Next(later(now, p.rest).Round(0)).Round(0)
 		if p.Jitter > 0 {
-			next = next.Add(rand.N(cronLate))
+			next = next.Add(time.Duration(p.draw() * float64(cronLate)))
 		}
 		return next
 	}
-	spread := p.Jitter * float64(p.Every) * (2*rand.Float64() - 1)
+	spread := p.Jitter * float64(p.Every) * (2*p.draw() - 1)
 	return later(now.Add(p.Every+time.Duration(spread)), p.rest)
 }
 
@@ -40,7 +43,7 @@ func (p *Poller) afterFailure(now time.Time, after time.Duration) time.Time {
 func (p *Poller) backoff(failures int) time.Duration {
 	b := backoff.ExponentialBackOff{
 		InitialInterval: DefaultBackoff, MaxInterval: DefaultMaxBackoff,
-		Multiplier: 2, RandomizationFactor: 0.2, Clock: backoff.SystemClock,
+		Multiplier: 2, Clock: backoff.SystemClock,
 	}
 	if p.Backoff > 0 {
 		b.InitialInterval = p.Backoff
@@ -53,7 +56,15 @@ func (p *Poller) backoff(failures int) time.Duration {
 	for range min(failures, 64) - 1 {
 		b.NextBackOff()
 	}
-	return b.NextBackOff()
+	return time.Duration(float64(b.NextBackOff()) * (1 + backoffJitter*(2*p.draw()-1)))
+}
+
+// draw returns a number from 0 to less than 1, from which a wait is made.
+func (p *Poller) draw() float64 {
+	if p.Random != nil {
+		return p.Random()
+	}
+	return rand.Float64()
 }
 
 // wait sleeps until next or the end of ctx. It looks at the clock once a minute: the wall clock may be set meanwhile, and a

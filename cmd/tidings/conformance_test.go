@@ -70,6 +70,7 @@ func TestConformance(t *testing.T) {
 type conformer struct {
 	t      *testing.T
 	rnd    *rand.Rand
+	waits  *rand.Rand // of the pollers, one after the other
 	preset string
 	api    simulator.API
 	source config.Source
@@ -96,7 +97,7 @@ type conformer struct {
 
 func conform(t *testing.T, api simulator.Simulated, seed uint64) simulator.Stats {
 	s := &conformer{
-		t: t, preset: api.Name, rnd: rand.New(rand.NewPCG(seed, 7)), history: map[string]bool{}, gone: map[string]bool{},
+		t: t, preset: api.Name, rnd: rand.New(rand.NewPCG(seed, 7)), waits: rand.New(rand.NewPCG(seed, 8)), history: map[string]bool{}, gone: map[string]bool{},
 	}
 	time.Sleep(time.Until(time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))) // our clock is one that was set
 	skew := time.Duration(s.rnd.IntN(600)-300) * time.Second
@@ -204,7 +205,7 @@ func (s *conformer) begin() {
 	p := &poller.Poller{
 		Source: "api", Feeds: feeds, Store: hurdles{s.store, s}, Notify: s.notify, Every: s.source.Every, Jitter: s.source.Jitter,
 		Start: firstRun(s.source.Start), OnLost: poller.Lost(s.plan.onLost), Overlap: s.source.Overlap, Remember: s.cfg.Store.Remember,
-		Memory: s.plan.memory,
+		Memory: s.plan.memory, Random: s.waits.Float64,
 	}
 	s.begun++
 	ctx, cancel := context.WithCancelCause(s.t.Context())
