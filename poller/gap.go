@@ -107,7 +107,7 @@ func (h *headWalk) anew(ctx context.Context, w *walk, gap *event.Gap, told *even
 		w.head(page)
 	}
 	h.walk, h.sought = nil, ""
-	start := h.startNow(w.Head).Truncate(time.Second)
+	start := w.Head.Truncate(time.Second)
 	pos := position{common: common{Version: positionVersion, Start: &start, Anew: true, IDs: w.top}}
 	gap.Why += "; on_lost_position says from_now, so what it lists from before now is not taken in"
 	gap.To, gap.Certain = start, w.unseen != "" || len(w.Marks) > 0

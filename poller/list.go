@@ -51,8 +51,8 @@ func (f *feed) fetch(ctx context.Context, r Request, told *event.Polled) (event.
 	if err := f.checkOrder(page); err != nil {
 		return event.Page{}, err
 	}
-	page.Date = f.believe(page.Date)
 	f.store.SawDate(ctx, page.Date)
+	page.Date = f.believe(page.Date)
 	if page.Wait > 0 {
 		p.rest = later(p.rest, time.Now().Add(page.Wait))
 	}
@@ -161,7 +161,7 @@ func (f *feed) resolve(c *common, head time.Time, fresh bool) {
 	var start time.Time
 	switch f.startKind(c) {
 	case StartNow:
-		start = f.startNow(head)
+		start = head
 		if !fresh {
 			first := c.FirstTry
 			if first.Equal(f.firstTry) {

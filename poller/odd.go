@@ -9,12 +9,11 @@ import (
 
 // odd is what a feed finds odd in the answers of an API, and goes on with. It is told once, as a note.
 type odd struct {
-	denied  time.Time // the Date of the last answer, where it was not believed
-	skewed  bool      // such a Date was told
-	times   bool      // an event bore one
-	undated int       // events that bore none
-	blank   bool      // that none does was told
-	many    int       // pages of one poll at which the next note is due; zero: manyPages
+	skewed  bool // a Date far from our clock was told
+	times   bool // an event bore one
+	undated int  // events that bore none
+	blank   bool // that none does was told
+	many    int  // pages of one poll at which the next note is due; zero: manyPages
 }
 
 const (
@@ -26,30 +25,20 @@ const (
 // written: a clock that stands before it was never set, since this program is younger.
 var written = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// believe returns the Date of an answer, or zero, as if there were none, where it is more than a day from our clock and that was set: an
-// event that is judged by a clock which is years ahead is forgotten, one that is years behind asks for no window.
+// believe returns the clock to judge an answer by: its Date, or ours where that was set and stands more than a day behind it. By a clock
+// that is ahead an event is taken for forgotten, and a source starts after what it is to take in; by one that is behind all comes late at
+// worst. Which of the two is wrong nobody can say here.
 func (f *feed) believe(date time.Time) time.Time {
 	ours := f.now()
 	if date.IsZero() || ours.Before(written) || ours.Sub(date).Abs() <= maxSkew {
-		f.denied = time.Time{}
 		return date
 	}
-	f.denied = date
 	if !f.skewed {
 		f.skewed = true
-		f.note("the API's clock says %s, and ours %s: ours is believed; if that is the one that is wrong, set it right",
-			date.UTC().Format(time.RFC3339), ours.UTC().Format(time.RFC3339))
+		f.note("the API's clock says %s, and ours %s: the earlier one counts, so that nothing is taken for older than it is; set right the "+
+			"one that is wrong", date.UTC().Format(time.RFC3339), ours.UTC().Format(time.RFC3339))
 	}
-	return time.Time{}
-}
-
-// startNow returns the start of a source that starts now, by the clock head. Where the server's was not believed it is the earlier of both:
-// too much taken in is seen, and too little is not.
-func (f *feed) startNow(head time.Time) time.Time {
-	if !f.denied.IsZero() {
-		head = earlier(head, f.denied)
-	}
-	return head
+	return earlier(date, ours.Round(0))
 }
 
 // watch tells what is odd about a page, and about how many there are.

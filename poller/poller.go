@@ -14,8 +14,8 @@
 //  1. Events are committed oldest first, and no commit moves the position past an event that is not committed with it or before it. A
 //     crash repeats fetches, never skips an event.
 //  2. What is new is decided by id (never by comparing ids) and, against what was forgotten or came before the start, by time.
-//  3. The position's time never runs ahead of the server's clock, so an event dated in the future hides no other. A server's clock that
-//     is more than a day from ours is not believed, and ours counts.
+//  3. The position's time never runs ahead of the server's clock, so an event dated in the future hides no other. Where
+//     that is more than a day from ours, the earlier of both counts.
 //  4. A poll that finds nothing new writes nothing, but for a place that moved: at once, and then at most once a minute.
 //  5. Memory is bounded: about Memory bytes of bodies and one page, and a few hundred KB of cursors, however long the list.
 //
@@ -194,7 +194,8 @@ func (p *Poller) open() error {
 }
 
 // catchUp gives each feed its turn, and another one where that was not enough, when the others have had theirs. One that fails keeps none
-// of the others from theirs, unless the store takes nothing in. Where the API wants to be left alone, the poll ends, and the next one begins with the feed after the one that heard so: one that uses up all that
+// of the others from theirs, unless the store takes nothing in. Where the API wants to be left alone, the poll ends, and the next one
+// begins with the feed after the one that heard so: one that uses up all that
 // the API allows, or is never allowed anything, doesn't starve the others.
 func (p *Poller) catchUp(ctx context.Context, told *event.Polled) error {
 	if err := p.open(); err != nil {
