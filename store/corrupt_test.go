@@ -105,7 +105,7 @@ func damageAll(t *testing.T, seed uint64, all []damage) {
 			}
 		}
 	}
-	todo := make(chan int)
+	jobs := make(chan int)
 	var group sync.WaitGroup
 	var mu sync.Mutex
 	ended := map[string]int{}
@@ -113,7 +113,7 @@ func damageAll(t *testing.T, seed uint64, all []damage) {
 		group.Go(func() {
 			k := newLooker(t)
 			defer k.end()
-			for n := range todo {
+			for n := range jobs {
 				copied := filepath.Join(dir, fmt.Sprint(n))
 				if err := os.Mkdir(copied, 0o700); err != nil {
 					t.Error(err)
@@ -136,9 +136,9 @@ func damageAll(t *testing.T, seed uint64, all []damage) {
 		})
 	}
 	for n := range all {
-		todo <- n
+		jobs <- n
 	}
-	close(todo)
+	close(jobs)
 	group.Wait()
 	t.Logf("%d damages: %v", len(all), ended)
 }

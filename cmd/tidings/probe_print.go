@@ -300,7 +300,7 @@ func (t *teller) end(r *probeReport) {
 	switch {
 	case r.Error != "":
 		t.line("The poll failed: %s.", strings.TrimSuffix(r.Error, "."))
-		t.line("%s", toDo(r))
+		t.line("%s", advice(r))
 	case !r.Complete:
 		t.line("The daemon would go on from there at once; the probe ended before the list did.")
 	}
@@ -317,8 +317,8 @@ func (t *teller) end(r *probeReport) {
 	}
 }
 
-// toDo says what to do about a poll that failed.
-func toDo(r *probeReport) string {
+// advice says what to do about a poll that failed.
+func advice(r *probeReport) string {
 	switch event.SourceHealth(r.Health) {
 	case event.SourceRefused:
 		return "The daemon would ask again with backoff, up to 15 minutes apart, until the API takes the account: check the credentials and what they may do."
