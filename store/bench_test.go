@@ -83,22 +83,27 @@ func BenchmarkSettle(bm *testing.B) {
 		for i := 0; i < bm.N; i += 100 {
 			b.commit(fmt.Sprint(i), benchPage(i)...)
 		}
-		due := b.next("a", bm.N, 0).Deliveries
 		tx := b.db.Stats().TxStats
 		before, began, id := tx.GetWrite(), cpu(), b.txid()
 		bm.ResetTimer()
-		var callers sync.WaitGroup
-		for caller := range 64 {
-			callers.Go(func() {
-				for i := caller; i < len(due); i += 64 {
-					v := event.Settlement{Sink: "a", Seq: due[i].Seq, Outcome: event.Delivered}
-					if err := b.Settle(context.Background(), []event.Settlement{v}); err != nil {
-						bm.Error(err)
+		for settled := 0; settled < bm.N; {
+			due := b.next("a", min(64*64, bm.N-settled), 0).Deliveries
+			if settled += len(due); len(due) == 0 {
+				bm.Fatalf("nothing is due after %d of %d", settled, bm.N)
+			}
+			var callers sync.WaitGroup
+			for caller := range 64 {
+				callers.Go(func() {
+					for i := caller; i < len(due); i += 64 {
+						v := event.Settlement{Sink: "a", Seq: due[i].Seq, Outcome: event.Delivered}
+						if err := b.Settle(context.Background(), []event.Settlement{v}); err != nil {
+							bm.Error(err)
+						}
 					}
-				}
-			})
+				})
+			}
+			callers.Wait()
 		}
-		callers.Wait()
 		bm.StopTimer()
 		b.report(bm, bm.N, before, int64(b.txid()-id), began)
 	})
