@@ -57,7 +57,7 @@ func TestInjectedFaults(t *testing.T) {
 	slow(t)
 	straced(t, "")
 	seeds(t, 15, func(t *testing.T, seed uint64) {
-		todo := make(chan fault)
+		jobs := make(chan fault)
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		ended, hit := map[string]int{}, 0
@@ -65,7 +65,7 @@ func TestInjectedFaults(t *testing.T) {
 			all.Go(func() {
 				k := newLooker(t)
 				defer k.end()
-				for f := range todo {
+				for f := range jobs {
 					how, injected := injectedRun(t, k, f, seed)
 					mu.Lock()
 					ended[how]++
@@ -81,9 +81,9 @@ func TestInjectedFaults(t *testing.T) {
 			if t.Failed() {
 				break
 			}
-			todo <- f
+			jobs <- f
 		}
-		close(todo)
+		close(jobs)
 		all.Wait()
 		t.Logf("%d faults, of which %d were met: %v", len(list), hit, ended)
 		if hit < len(list)/2 && !t.Failed() {
